@@ -1,4 +1,4 @@
-//! Retention and compaction of the embedded log: what is deleted, what is kept, and that both survive a restart.
+//! Retention and compaction of the embedded log: the right records are deleted and kept, also after a restart.
 
 use std::collections::BTreeMap;
 use std::path::Path;

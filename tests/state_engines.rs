@@ -134,7 +134,7 @@ fn what_is_large_is_kept_and_what_is_too_long_refused(kind: EngineKind, folder: 
     assert_eq!(refused.to_string(), "a key of 60001 bytes is too long for a store: at most 60000");
     assert_eq!(tree.get(b"").unwrap(), None);
     let refused = tree.apply(vec![(bytes(""), None), (bytes("a"), Some(bytes("1")))]).unwrap_err();
-    assert_eq!(refused.to_string(), "a tree takes no empty key");
+    assert_eq!(refused.to_string(), "a tree cannot store an empty key");
     assert_eq!(tree.get(b"a").unwrap(), None, "a batch that was refused left something");
 }
 

@@ -89,10 +89,7 @@ fn decide(machine: &mut impl Machine) -> Result<Toolchain, Vec<String>> {
         }
     }
     machine.linker().map(|linker| Toolchain::Debian { linker }).ok_or_else(|| {
-        tried.push(
-            "Debian's compiler has no linker: install the package that /usr/bin/rust-lld points to"
-                .to_owned(),
-        );
+        tried.push("Debian's compiler has no linker: install the package that /usr/bin/rust-lld points to".to_owned());
         tried
     })
 }

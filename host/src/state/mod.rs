@@ -119,7 +119,7 @@ pub const KEY_BYTES_MAX: usize = 60_000;
 /// Refuses keys that some engine cannot store.
 fn check_keys(batch: &Changes) -> Result<(), StateError> {
     if batch.iter().any(|(key, _)| key.is_empty()) {
-        return Err(StateError::Refused("a tree takes no empty key".to_owned()));
+        return Err(StateError::Refused("a tree cannot store an empty key".to_owned()));
     }
     match batch.iter().find(|(key, _)| key.len() > KEY_BYTES_MAX) {
         None => Ok(()),

@@ -1,7 +1,7 @@
-//! The copy of a topic on disk: of each key the newest value, and how far each partition was read.
+//! The copy of a topic on disk: the newest value of each key, and the read position in each partition.
 //!
-//! **The invariant.** The tree is the fold of all partitions below their positions: both are written in one atomic
-//! batch. A host that is killed goes on where its copy ends.
+//! **The invariant.** The tree is the fold of all partitions below their positions, because both are written in one
+//! atomic batch. A killed host continues where its copy ends.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,12 +21,12 @@ const WATERMARK: &[u8] = b"\0watermark";
 const DATA: u8 = 1;
 /// The version of the layout of copies.
 const LAYOUT: u32 = 1;
-/// So many records become one atomic batch of the engine, which holds up lookups meanwhile.
+/// The maximum number of records in one atomic batch of the engine, which blocks lookups meanwhile.
 const RECORDS_AT_ONCE: usize = 500;
-/// So many bytes at most, unless one record has more.
+/// The maximum size of such a batch in bytes, unless one record is larger.
 const BYTES_AT_ONCE: usize = 4 << 20;
-/// Logs keep the record of a delete for a day (Kafka's default of `delete.retention.ms`). A copy that is older, and has
-/// something to read, may miss deletes that are gone by now: half of that is on the safe side.
+/// The maximum age of a copy that has records to read. Logs keep tombstones for a day (Kafka's default of
+/// `delete.retention.ms`), and an older copy may miss deletes. Half a day is on the safe side.
 const COPY_AGE_MAX: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// The tree's key for a key of the table.
@@ -39,9 +39,9 @@ pub(super) fn data_key(key: &[u8]) -> Vec<u8> {
 pub(super) struct Watermark {
     layout: u32,
     pub(super) topic_id: Option<String>,
-    /// When it was written, in milliseconds since 1970.
+    /// The time at which it was written, in milliseconds since 1970.
     written: i64,
-    /// Everything below is in the copy, by partition.
+    /// The positions by partition. The copy has everything below them.
     positions: BTreeMap<i32, i64>,
 }
 
@@ -51,7 +51,7 @@ impl Watermark {
         self.positions.get(&partition.0).copied().map(Offset)
     }
 
-    /// The reason why the copy is not the beginning of the topic's present content.
+    /// The reason why the copy is not a prefix of the topic's current content.
     pub(super) fn misfit(&self, topic_id: &Option<String>, bounds: &[Watermarks], now: Timestamp) -> Option<String> {
         if matches!((&self.topic_id, topic_id), (Some(known), Some(now)) if known != now) {
             return Some("the topic was recreated".to_owned());
@@ -89,12 +89,12 @@ impl Watermark {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Applied {
     pub(super) records: u64,
-    /// Of these, the ones whose key the table cannot know.
+    /// The ones among them whose key cannot be in the table.
     pub(super) unfit: u64,
     pub(super) bytes: usize,
 }
 
-/// A copy, open.
+/// An open copy.
 pub(super) struct Copy {
     engine: Arc<dyn StateEngine>,
     name: String,
@@ -104,7 +104,7 @@ pub(super) struct Copy {
 }
 
 impl Copy {
-    /// Opens the copy of a topic. One of another layout is emptied.
+    /// Opens the copy of a topic. A copy with another layout is emptied.
     pub(super) fn open(engine: Arc<dyn StateEngine>, topic: &Topic, keys: TableKeys) -> Result<Self, StateError> {
         let kind = match keys {
             TableKeys::Plain => 'p',
@@ -128,14 +128,14 @@ impl Copy {
         self.tree.clone()
     }
 
-    /// Empties the copy. If that is cut off, it is done again when the copy is opened. Nobody may read it meanwhile.
+    /// Empties the copy. If this is interrupted, it is repeated when the copy is opened. Nothing may read it meanwhile.
     pub(super) fn wipe(&mut self) -> Result<(), StateError> {
         self.watermark = Watermark { layout: LAYOUT, ..Watermark::default() };
         self.tree.apply(vec![(Bytes::from_static(WATERMARK), None)])?;
         self.tree.clear()
     }
 
-    /// Takes records, in the order in which they were read, up to these positions.
+    /// Applies records, in the order in which they were read, up to these positions.
     pub(super) fn apply(
         &mut self,
         records: &[Record],
@@ -167,25 +167,25 @@ impl Copy {
         Ok(applied)
     }
 
-    /// Notes that everything below these positions is in the copy; on disk with the next write.
+    /// Records that the copy has everything below these positions. The next write makes it durable.
     pub(super) fn move_to(&mut self, positions: &BTreeMap<TopicPartition, Offset>) {
         let positions = positions.iter().map(|(source, offset)| (source.partition.0, offset.0));
         self.watermark.positions.extend(positions);
     }
 
-    /// Writes the watermark alone.
+    /// Writes only the watermark.
     pub(super) fn write_watermark(&mut self, now: Timestamp) -> Result<(), StateError> {
         self.write(Changes::new(), now)
     }
 
-    /// Has the engine write out what it holds in memory.
+    /// Makes the engine write its memory to disk.
     pub(super) fn flush(&self) -> Result<(), StateError> {
         self.engine.flush()
     }
 
     fn write(&mut self, mut changes: Changes, now: Timestamp) -> Result<(), StateError> {
         self.watermark.written = now.0;
-        // Before all other keys, in their order.
+        // It precedes all other keys in their order.
         changes.insert(0, (Bytes::from_static(WATERMARK), Some(self.watermark.encode())));
         self.tree.apply(changes)
     }
@@ -196,7 +196,7 @@ impl Copy {
     }
 }
 
-/// The number of first records that become one batch.
+/// The number of records, from the first one on, that fit into one batch.
 fn part_of(records: &[Record]) -> usize {
     let mut bytes = 0;
     let fits = |record: &&Record| {

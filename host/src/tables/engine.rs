@@ -1,15 +1,15 @@
-//! The engine of all copies of tables, apart from that of the tasks' state: a table that is read for the first time
-//! writes a lot, and no task is to wait for that.
+//! The engine of all copies of tables. It is separate from that of the tasks' state: the first read of a table writes a
+//! lot, and no task should wait for that.
 
 use std::sync::{Arc, Mutex};
 
 use crate::lock::lock;
 use crate::state::{StateEngine, StateError};
 
-/// Opens the engine.
+/// The function that opens the engine.
 type Open = Box<dyn Fn() -> Result<Arc<dyn StateEngine>, StateError> + Send + Sync>;
 
-/// The engine, opened when it is first needed. One that has failed is given up by everybody and opened again.
+/// The engine, which is opened when it is first needed. If it fails, all users give it up, and it is opened again.
 pub struct TableEngine {
     open: Open,
     current: Mutex<Current>,
@@ -23,12 +23,12 @@ struct Current {
 }
 
 impl TableEngine {
-    /// An engine that `open` opens.
+    /// Creates the engine, which `open` opens.
     pub fn new(open: impl Fn() -> Result<Arc<dyn StateEngine>, StateError> + Send + Sync + 'static) -> Self {
         Self { open: Box::new(open), current: Mutex::default() }
     }
 
-    /// The engine, and which one it is.
+    /// The engine, and its generation.
     pub(super) fn get(&self) -> Result<(u64, Arc<dyn StateEngine>), StateError> {
         let mut current = lock(&self.current);
         let engine = match &current.engine {
@@ -43,12 +43,12 @@ impl TableEngine {
         lock(&self.current).engine.clone()
     }
 
-    /// Returns true if this is the engine that is in use.
+    /// Returns true if this generation is in use.
     pub(super) fn is_current(&self, generation: u64) -> bool {
         lock(&self.current).generation == generation
     }
 
-    /// Gives an engine up that has failed. It can be opened again once all who have it let it go.
+    /// Gives up an engine that has failed. It can be opened again once all its users have dropped it.
     pub(super) fn give_up(&self, generation: u64) {
         let mut current = lock(&self.current);
         if current.generation == generation {

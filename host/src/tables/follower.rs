@@ -1,9 +1,9 @@
-//! Follows a topic: reads what is new, and notices what happens to the topic itself.
+//! Follows a topic: reads new records, and detects changes of the topic itself.
 //!
 //! ```text
-//!  open the copy ──> compare it with the topic ──> read on from its positions ──> ready at the ends of then ──> follow
-//!        ^             └ other topic, trimmed, old: empty it ─┘                                                   │
-//!        └───────────────────────── the topic has changed, or something failed ───────────────────────────────────┘
+//!  open the copy ──> compare it with the topic ──> read from its positions ──> ready at the first ends ──> follow
+//!        ^             └ other topic, trimmed, old: empty it ─┘                                              │
+//!        └───────────────────────── the topic has changed, or something failed ──────────────────────────────┘
 //! ```
 
 use std::collections::BTreeMap;
@@ -19,16 +19,16 @@ use super::table::Table;
 use crate::log::{Log, LogError, Reader, Start, Watermarks};
 use crate::state::StateError;
 
-/// The longest single wait for records.
+/// The maximum single wait for records.
 const POLL_WAIT: Duration = Duration::from_millis(100);
 /// The interval at which the topic itself is checked.
 const LOOK_EVERY_MS: i64 = 2_000;
-/// The interval at which positions that moved without a record are written, and the oldest that the watermark of a
-/// current copy gets.
+/// The interval at which positions are written that moved without a record. It is also the maximum age of the watermark
+/// of a current copy.
 const WRITE_EVERY_MS: i64 = 60_000;
-/// After so much has been written, the engine is flushed.
+/// The number of written bytes after which the engine is flushed.
 const FLUSH_BYTES: usize = 32 << 20;
-/// After this time the engine is flushed, if anything was written.
+/// The time after which the engine is flushed, if anything was written.
 const FLUSH_EVERY_MS: i64 = 5_000;
 /// The interval at which a lasting fault is reported.
 const TOLD_EVERY_MS: i64 = 60_000;
@@ -36,7 +36,7 @@ const TOLD_EVERY_MS: i64 = 60_000;
 /// The reason why a table is not followed now. The follower tries again.
 #[derive(Debug, Error)]
 pub enum FollowFault {
-    /// The log does not give its topic.
+    /// The log does not return its topic.
     #[error(transparent)]
     Log(#[from] LogError),
     /// The copy cannot be written or read.
@@ -44,16 +44,16 @@ pub enum FollowFault {
     State(#[from] StateError),
 }
 
-/// Follows one table. Its owner calls [`turn`](Self::turn) again and again; in a host a thread does so.
+/// Follows one table. Its owner calls [`turn`](Self::turn) repeatedly. In a host, a thread does.
 pub struct Follower {
     log: Arc<dyn Log>,
     engine: Arc<TableEngine>,
     table: Arc<Table>,
-    /// The copy, and which engine it is in.
+    /// The copy, and the generation of its engine.
     copy: Option<(u64, Copy)>,
     reading: Option<Reading>,
     told: Option<Timestamp>,
-    /// Bytes written since the engine was flushed, and when that was.
+    /// The number of bytes written since the last flush of the engine, and the time of that flush.
     unflushed: (usize, Timestamp),
     told_unfit: bool,
 }
@@ -78,13 +78,13 @@ impl Follower {
         Self { log, engine, table, copy: None, reading: None, told: None, unflushed, told_unfit }
     }
 
-    /// The table that it fills.
+    /// The table that the follower fills.
     #[must_use]
     pub fn table(&self) -> &Arc<Table> {
         &self.table
     }
 
-    /// Returns true if nobody else has the table.
+    /// Returns true if nothing else uses the table.
     pub(super) fn is_alone(&self) -> bool {
         Arc::strong_count(&self.table) == 1
     }
@@ -92,7 +92,7 @@ impl Follower {
     /// Reads for a moment.
     ///
     /// # Errors
-    /// If the table cannot be followed now. The next turn begins again with what the copy has.
+    /// If the table cannot be followed now. The next turn starts again with the copy.
     pub fn turn(&mut self, now: Timestamp) -> Result<(), FollowFault> {
         let turned = self.try_turn(now);
         match &turned {
@@ -125,7 +125,7 @@ impl Follower {
         self.read(now)
     }
 
-    /// Compares the copy with the topic, and goes on where the copy ends.
+    /// Compares the copy with the topic, and continues at the end of the copy.
     fn begin(&mut self, now: Timestamp) -> Result<(), FollowFault> {
         let topic = self.table.topic().clone();
         let topic_id = self.log.topic_id(&topic)?.map(|id| id.0);
@@ -150,7 +150,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Looks at the topic itself. What is read begins again if that is not the same any more.
+    /// Checks the topic itself. If it has changed, reading starts again.
     fn look(&mut self, now: Timestamp) -> Result<(), FollowFault> {
         let topic = self.table.topic().clone();
         let topic_id = self.log.topic_id(&topic)?.map(|id| id.0);
@@ -164,7 +164,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Takes what is new.
+    /// Reads new records.
     fn read(&mut self, now: Timestamp) -> Result<(), FollowFault> {
         let (Some((_, copy)), Some(reading)) = (&mut self.copy, &mut self.reading) else { return Ok(()) };
         let records = reading.reader.poll(POLL_WAIT)?;
@@ -201,7 +201,8 @@ impl Follower {
         self.flush(now)
     }
 
-    /// Bounds what the engine holds in memory: pages that were changed since it was flushed do not count for its cache.
+    /// Bounds the memory of the engine, because its cache's bound does not count pages that were changed since the last
+    /// flush.
     fn flush(&mut self, now: Timestamp) -> Result<(), FollowFault> {
         let (bytes, at) = self.unflushed;
         if let Some((_, copy)) = &self.copy
@@ -219,12 +220,12 @@ impl Follower {
         match fault {
             FollowFault::Log(LogError::UnknownTopic(_)) => self.table.show(None),
             FollowFault::Log(_) => {}
-            // What was not written is not in the copy: it is opened again, as it is on disk.
+            // Changes that were not written are not in the copy, so it is opened again from disk.
             FollowFault::State(StateError::Full { .. }) => self.copy = None,
             FollowFault::State(_) => {
                 let failed = self.copy.as_ref().map(|(generation, _)| *generation);
                 self.close();
-                // One that never opened is not given up.
+                // An engine that was never opened is not given up.
                 failed.into_iter().for_each(|generation| self.engine.give_up(generation));
             }
         }
@@ -236,13 +237,13 @@ impl Follower {
         }
     }
 
-    /// Lets the copy go.
+    /// Drops the copy.
     fn close(&mut self) {
         self.table.show(None);
         (self.copy, self.reading) = (None, None);
     }
 
-    /// Writes how far the copy is, for a host that ends.
+    /// Writes the position of the copy when the host ends.
     pub fn end(mut self, now: Timestamp) {
         if let Some((_, copy)) = &mut self.copy {
             let written = copy.write_watermark(now).and_then(|()| copy.flush());

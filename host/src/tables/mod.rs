@@ -1,17 +1,17 @@
-//! Global tables: what a host has of compacted topics, whole, for all of its components and workers.
+//! Global tables: a host's complete copies of compacted topics, for all of its components and workers.
 //!
 //! ```text
-//!  topic, all partitions ──Follower, one thread a table──> Copy, a tree on disk ──Table──> handlers, queries
-//!                                                            └─ with it, how far each partition was read
+//!  topic, all partitions ──Follower, one thread per table──> Copy, a tree on disk ──Table──> handlers, queries
+//!                                                            └─ and the read position of each partition
 //! ```
 //!
-//! - `table`: what handlers read, and what an operator sees of it.
+//! - `table`: the view of handlers and operators.
 //! - `follower`: reads the topic and keeps the copy up to date.
 //! - `copy`: the copy on disk and its watermark.
-//! - `engine`: the engine of all copies, opened again when a disk has failed it.
+//! - `engine`: the engine of all copies, which is opened again after a disk failure.
 //!
-//! A table can be read once it has all that its topic had committed when the host began to read it; from then on it is
-//! followed. A fault of one table (its topic is deleted, recreated, trimmed) does not affect other tables.
+//! A table can be read once it has everything that its topic had committed when the host began to read it. From then on
+//! it is followed. A fault of one table (its topic is deleted, recreated, trimmed) does not affect other tables.
 
 mod copy;
 mod engine;
@@ -36,21 +36,21 @@ use crate::lock::lock;
 use crate::log::{self, Log};
 use crate::state::{StateEngine, StateError};
 
-/// The longest wait of a stopping host for its followers' last writes.
+/// The maximum wait of a stopping host for its followers' last writes.
 const END_WAIT: Duration = Duration::from_secs(5);
-/// The interval at which a stopping host checks whether they have ended.
+/// The interval at which a stopping host checks if they have ended.
 const END_LOOK: Duration = Duration::from_millis(5);
 /// The pause of a follower after a failure.
 const RETRY_WAIT: Duration = Duration::from_secs(1);
-/// The interval at which a waiting follower checks whether it is to end.
+/// The interval at which a waiting follower checks if it has to end.
 const STOP_LOOK: Duration = Duration::from_millis(50);
-/// From when on a call of the engine is slow.
+/// The duration from which a call of the engine counts as slow.
 const SLOW: Duration = Duration::from_secs(5);
 
-/// The identity of a table: two components whose keys have different types have a copy each.
+/// The identity of a table. Two components with different types of keys have separate copies.
 type Identity = (Topic, TableKeys);
 
-/// The global tables of a host. Cheap to share; one a process, because the engine's folder has one owner.
+/// The global tables of a host. Clones are cheap. There is one per process, because the engine's folder has one owner.
 pub struct Tables {
     log: Arc<dyn Log>,
     engine: Arc<TableEngine>,
@@ -64,7 +64,8 @@ struct Followed {
 }
 
 impl Tables {
-    /// None yet. `open` opens the engine of their copies, when there is a first table and after a failure.
+    /// Creates the tables of a host, none at first. `open` opens the engine of their copies, for the first table and
+    /// after a failure.
     pub fn new(
         log: Arc<dyn Log>,
         open: impl Fn() -> Result<Arc<dyn StateEngine>, StateError> + Send + Sync + 'static,
@@ -73,10 +74,10 @@ impl Tables {
         Self { log, engine, followed: Arc::default(), stop: Arc::default() }
     }
 
-    /// The table of `topic`, which is followed for as long as somebody has it.
+    /// The table of `topic`. It is followed as long as anything uses it.
     ///
     /// # Errors
-    /// If the system gives no thread.
+    /// If the system cannot start a thread.
     pub fn follow(&self, topic: &Topic, keys: TableKeys) -> std::io::Result<Arc<Table>> {
         let mut followed = lock(&self.followed);
         let identity = (topic.clone(), keys);
@@ -110,7 +111,7 @@ impl Tables {
         self.all().iter().find_map(|table| table.disk_fault(SLOW)).map(Explained::new)
     }
 
-    /// Wakes what a failed disk left asleep. To be called every second or so.
+    /// Wakes calls that sleep forever after a disk failure. Call it about once a second.
     pub fn mend(&self) {
         if self.all().iter().any(|table| table.is_busy_for(SLOW))
             && let Some(engine) = self.engine.opened()
@@ -119,7 +120,7 @@ impl Tables {
         }
     }
 
-    /// Ends all followers, after they have written what they have; those whose disk does not answer are left behind.
+    /// Ends all followers after their last writes. Followers whose disk does not answer are abandoned.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
         let until = Instant::now() + END_WAIT;
@@ -130,12 +131,12 @@ impl Tables {
     }
 }
 
-/// Follows one table until the host stops, or until nobody has the table any more.
+/// Follows one table until the host stops, or until nothing uses the table any more.
 fn run(mut follower: Follower, all: &Mutex<BTreeMap<Identity, Followed>>, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         if follower.is_alone() {
             let mut all = lock(all);
-            // Nobody takes it up from here on.
+            // No new user can appear from here on.
             if follower.is_alone() {
                 all.remove(&follower.table().identity());
                 break;

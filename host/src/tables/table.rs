@@ -1,4 +1,4 @@
-//! A table as handlers read it and operators see it.
+//! A table, as seen by handlers and operators.
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
@@ -14,12 +14,12 @@ use super::copy::{Applied, data_key};
 use crate::lock::lock;
 use crate::state::StateStore;
 
-/// A global table of this host. Its follower fills it; everybody else reads.
+/// A global table of this host. Its follower fills it, and everything else only reads it.
 pub struct Table {
     topic: Topic,
     keys: TableKeys,
-    /// The tree, if it can be read. A reader holds the lock for as long as it reads, so nobody reads a tree that is
-    /// being emptied.
+    /// The tree, if it can be read. A reader holds the lock while it reads, so no reader sees a tree that is being
+    /// emptied.
     content: RwLock<Option<Arc<dyn StateStore>>>,
     progress: Mutex<Progress>,
 }
@@ -28,7 +28,7 @@ pub struct Table {
 #[derive(Default)]
 struct Progress {
     status: Known,
-    /// Since when its follower waits for the engine.
+    /// The time since which its follower waits for the engine.
     busy: Option<Instant>,
 }
 
@@ -52,23 +52,23 @@ struct Fault {
     of_disk: bool,
 }
 
-/// A global table on one host, at one moment.
+/// The state of a global table on one host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableStatus {
     /// The topic that it shows.
     pub topic: String,
-    /// True if handlers can read it: it has all that the topic had when reading began.
+    /// True if handlers can read it: it has everything that the topic had when reading began.
     pub ready: bool,
-    /// Offsets between its positions and the ends of the topic's partitions.
+    /// The number of offsets between its positions and the ends of the topic's partitions.
     pub lag: u64,
     /// The time of that measurement, in milliseconds since 1970.
     #[serde(default)]
     pub asked: Option<i64>,
     /// The number of partitions of the topic.
     pub partitions: usize,
-    /// Records applied since the host started.
+    /// The number of records applied since the host started.
     pub applied: u64,
-    /// Of these, the ones without a key that the table could know.
+    /// The ones among them whose key cannot be in the table.
     pub unfit: u64,
     /// The number of times that the copy was dropped and read again since the host started.
     pub wiped: u64,
@@ -78,7 +78,7 @@ pub struct TableStatus {
 }
 
 impl Table {
-    /// The table of a topic, without content.
+    /// Creates the table of a topic, without content.
     #[must_use]
     pub fn new(topic: Topic, keys: TableKeys) -> Self {
         Self { topic, keys, content: RwLock::default(), progress: Mutex::default() }
@@ -90,7 +90,7 @@ impl Table {
         &self.topic
     }
 
-    /// By what it knows its keys.
+    /// The part of a record's key by which the table finds the entry.
     #[must_use]
     pub fn keys(&self) -> TableKeys {
         self.keys
@@ -100,7 +100,7 @@ impl Table {
         (self.topic.clone(), self.keys)
     }
 
-    /// The view of an operator.
+    /// The state for an operator.
     #[must_use]
     pub fn status(&self) -> TableStatus {
         let Known { applied, unfit, lag, wiped, partitions, asked, fault } = lock(&self.progress).status.clone();
@@ -127,8 +127,8 @@ impl Table {
         self.content.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Replaces the tree that handlers read; they wait while it is `None`. No handler reads the old tree when this
-    /// returns.
+    /// Replaces the tree that handlers read. While it is `None`, they wait. When this returns, no handler reads the old
+    /// tree.
     pub(super) fn show(&self, tree: Option<Arc<dyn StateStore>>) {
         *self.content.write().unwrap_or_else(PoisonError::into_inner) = tree;
     }
@@ -143,13 +143,13 @@ impl Table {
         lock(&self.progress).status.wiped += 1;
     }
 
-    /// Notes what the log has and the table has not.
+    /// Records how far the table is behind the log.
     pub(super) fn lags(&self, lag: u64, partitions: usize, now: Timestamp) {
         let status = &mut lock(&self.progress).status;
         (status.lag, status.partitions, status.asked) = (lag, partitions, Some(now));
     }
 
-    /// Notes why it is not followed now. Returns since when it is not.
+    /// Records the reason why the table is not followed now. Returns the time since when it is not.
     pub(super) fn fails(&self, why: String, of_disk: bool, now: Timestamp) -> Timestamp {
         let fault = &mut lock(&self.progress).status.fault;
         let since = fault.as_ref().map_or(now, |fault| fault.since);
@@ -157,12 +157,12 @@ impl Table {
         since
     }
 
-    /// Notes that it is followed. Returns true if it was not.
+    /// Records that the table is followed. Returns true if it was not.
     pub(super) fn works(&self) -> bool {
         lock(&self.progress).status.fault.take().is_some()
     }
 
-    /// Does `work` on the disk.
+    /// Runs `work`, which uses the disk.
     pub(super) fn busy<T>(&self, work: impl FnOnce() -> T) -> T {
         lock(&self.progress).busy = Some(Instant::now());
         let done = work();

@@ -332,10 +332,7 @@ fn log(section: &Section<'_>) -> Log {
         // `HEDDLE_LOG_KIND=embedded` runs an app without its broker, which the file may still name.
         let stray = bootstrap.or(options).filter(|_| !kind.as_ref().is_some_and(Field::is_override));
         if let Some(stray) = stray {
-            stray.problem(
-                "the embedded log has no broker to connect to",
-                "set `kind = \"kafka\"`, or remove this key",
-            );
+            stray.problem("the embedded log has no broker to connect to", "set `kind = \"kafka\"`, or remove this key");
         }
         return Log::Embedded;
     }

@@ -56,7 +56,7 @@ where
     for (id, at) in ids {
         put_varint(&mut out, id.0.len() as u64);
         out.put_slice(&id.0);
-        // Wrapping, because the difference of two timestamps may exceed i64; unpacking wraps back.
+        // Wraps, because the difference of two timestamps may exceed i64. Unpacking wraps it back.
         put_varint(&mut out, at.0.wrapping_sub(least).cast_unsigned());
     }
     out.into()

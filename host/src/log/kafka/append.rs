@@ -1,4 +1,4 @@
-//! Writing outside of any transaction: an idempotent producer and the delivery of each record.
+//! Writes outside of any transaction: an idempotent producer, and the delivery of each record.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -22,18 +22,18 @@ use crate::lock::lock;
 
 /// The longest time until a record is delivered.
 const DELIVERY_TIME_MAX: Duration = Duration::from_secs(30);
-/// The time that the caller waits longer than librdkafka, which gives up on a record after its own time.
+/// The additional time that the caller waits, because librdkafka gives up on a record after its own timeout.
 const DELIVERY_SLACK: Duration = Duration::from_secs(5);
 /// The longest single wait for deliveries.
 const DELIVERY_SLICE: Duration = Duration::from_millis(1);
 
-/// The producer of a log's plain writes. One caller at a time.
+/// The producer of a log's plain writes. It serves one caller at a time.
 pub(super) struct Appender {
     producer: BaseProducer<Reports>,
     next_number: usize,
 }
 
-/// The deliveries heard of, by the number that each record was given.
+/// The reported deliveries, by the number of the record.
 struct Reports {
     report: Report,
     heard: Mutex<BTreeMap<usize, Delivery>>,
@@ -72,7 +72,8 @@ impl Appender {
         Ok(Self { producer, next_number: 0 })
     }
 
-    /// Writes `records` and waits until the brokers have them. Nothing is written if one of them is refused beforehand.
+    /// Writes `records` and waits until the brokers have them. If one of them is refused beforehand, nothing is
+    /// written.
     pub(super) fn append(
         &mut self,
         cluster: &Cluster,
@@ -83,14 +84,14 @@ impl Appender {
             limits.push(check(cluster, record.borrowed(), crate::log::now())?);
         }
         let first = self.next_number;
-        // A number is never used twice: the report of an earlier call that gave up may still come.
+        // A number is never reused, because the report of an earlier call that gave up may still arrive.
         self.next_number += records.len();
         lock(&self.producer.context().heard).clear();
         let deadline = Instant::now() + DELIVERY_TIME_MAX;
         let mut batch_size = 0;
         for (number, (record, limits)) in (first..).zip(records.iter().zip(limits)) {
-            // librdkafka does not split a batch that a topic finds too large: where topics take little, wait in
-            // between.
+            // librdkafka does not split a batch that is too large for a topic. So the producer is drained in between if
+            // the topics only accept small batches.
             batch_size += batch_bytes(record.borrowed());
             if batch_size > limits.batch_bytes_max && limits.batch_bytes_max < cluster.options().batch_bytes_max() {
                 self.wait(first, number, deadline)?;

@@ -1,8 +1,8 @@
-//! Finds the records of a transaction that the brokers refused, as far as their answers show.
+//! Finds the records of a transaction that the brokers refused, as far as their answers identify them.
 //!
 //! ```text
-//!  the topic takes none of them ────────────────> these
-//!  one batch, and others in it were all right ──> these (KIP-467)
+//!  the topic accepts none of them ──────────────> these
+//!  one batch, and others in it were valid ──────> these (KIP-467)
 //!  a batch of one ──────────────────────────────> this one
 //!  a batch of several ──────────────────────────> one of them
 //! ```
@@ -14,19 +14,20 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::super::{OnArrival, RefusedRecord};
 
-/// The most failed deliveries that a transaction remembers: what is not among them comes up when it is done again.
+/// The maximum number of failed deliveries that a transaction records. Others are found when the transaction is
+/// repeated.
 pub(super) const FAILED_MAX: usize = 1_000;
 
 /// A record that was not delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failed {
-    /// Its number among those sent in the transaction.
+    /// Its number among the records sent in the transaction.
     pub(super) number: usize,
     pub(super) place: TopicPartition,
     pub(super) code: Code,
 }
 
-/// Returns true if a broker refuses records with this answer, for their content or for their topic.
+/// Returns true if this answer of a broker is a refusal of the record, for its content or for its topic.
 pub(super) fn tells(code: Code) -> bool {
     whole_topic(code)
         || matches!(
@@ -35,7 +36,7 @@ pub(super) fn tells(code: Code) -> bool {
         )
 }
 
-/// Returns true if a broker refuses every record of the topic with this answer.
+/// Returns true if this answer of a broker is a refusal of all records of the topic.
 fn whole_topic(code: Code) -> bool {
     matches!(
         code,
@@ -49,8 +50,7 @@ fn whole_topic(code: Code) -> bool {
     )
 }
 
-/// The records that were refused among those that failed; `None`: none was, all of them failed for something that
-/// passes.
+/// The refused ones among the records that failed. `None` if all of them failed for transient reasons.
 pub(super) fn refused(failed: &[Failed]) -> Option<OnArrival> {
     let mut by_place = BTreeMap::<&TopicPartition, Vec<&Failed>>::new();
     for one in failed {

@@ -1,4 +1,4 @@
-//! Commits of a member, on a separate thread: the member continues to read meanwhile.
+//! Commits a member's transactions in a separate thread. The member continues to read meanwhile.
 //!
 //! ```text
 //!             begin: the producer, the positions
@@ -7,14 +7,14 @@
 //!             ended: the producer, the outcome
 //! ```
 //!
-//! The producer goes along, so nothing can be sent before its transaction has ended. The group's metadata is taken by
-//! the thread, from the consumer that the member goes on polling: partitions that it is to give up are only released
-//! when the commit has ended.
+//! The producer moves to the thread, so nothing can be sent before its transaction has ended. The thread reads the
+//! group's metadata from the consumer, which the member continues to poll. Revoked partitions are released only when
+//! the commit has ended.
 //!
-//! librdkafka may never return from the call that sends the group's positions: it does not look at the call's time
-//! while it waits for a coordinator that has left the cluster's metadata, as a broker does that restarts (its issues
-//! 5456 and 5511). So the thread is waited for only as long as its call may take. Then the producer is lost with the
-//! thread; the next one of its transactional id fences it.
+//! librdkafka may never return from the call that sends the group's positions. It ignores the call's timeout while it
+//! waits for a coordinator that has left the cluster's metadata, as a restarting broker does (its issues 5456 and
+//! 5511). So the thread is awaited only for as long as its call may take. After that, the producer is lost together
+//! with the thread, and the next producer with its transactional id fences it.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
@@ -27,7 +27,7 @@ use heddle_core::event::{Offset, Topic, TopicPartition};
 use super::super::{COMMIT_WAIT, Ends, LogError, TopicId};
 use crate::lock::lock;
 
-/// The time that a call is waited for beyond its own limit.
+/// The additional time that a call may take beyond its own timeout.
 const SLACK: Duration = Duration::from_secs(5);
 
 /// A commit that has begun.
@@ -37,20 +37,20 @@ struct Begun<P> {
     ids: TopicIds,
 }
 
-/// The identities of the topics of the positions.
+/// The ids of the topics of the positions.
 pub(super) type TopicIds = Arc<BTreeMap<Topic, TopicId>>;
 
-/// By when the call that a producer is in has to return, if librdkafka keeps to the time that it was given.
+/// The deadline of the producer's current call, if librdkafka observes the timeout of the call.
 #[derive(Clone)]
 pub(super) struct CallDeadline(Arc<Mutex<Instant>>);
 
 impl CallDeadline {
-    /// That of a call that begins now.
+    /// The deadline of a call that begins now.
     pub(super) fn new(time_max: Duration) -> Self {
         Self(Arc::new(Mutex::new(Instant::now() + time_max)))
     }
 
-    /// Another call begins now. Returns its deadline.
+    /// Renews the deadline for another call that begins now. Returns it.
     pub(super) fn renew(&self, time_max: Duration) -> Instant {
         let deadline = Instant::now() + time_max;
         *lock(&self.0) = deadline;
@@ -69,19 +69,19 @@ pub(super) struct Ended<P> {
     pub(super) outcome: Result<Ends, LogError>,
 }
 
-/// The thread.
+/// The thread that commits.
 pub(super) struct Committer<P> {
-    /// Gone when there is nothing to come.
+    /// Absent once nothing more is to be committed.
     begin: Option<Sender<Begun<P>>>,
     ended: Receiver<Ended<P>>,
-    /// Absent once it is given up.
+    /// Absent once it is abandoned.
     thread: Option<JoinHandle<()>>,
-    /// That of the commit in flight, or of the last one.
+    /// The deadline of the commit in flight, or of the last one.
     deadline: Option<CallDeadline>,
 }
 
 impl<P: Send + 'static> Committer<P> {
-    /// Starts it, with what commits.
+    /// Starts the thread, which commits with `commit`.
     pub(super) fn start(
         commit: impl Fn(&mut P, &[(TopicPartition, Offset)], &TopicIds) -> Result<Ends, LogError> + Send + 'static,
     ) -> Result<Self, LogError> {
@@ -100,7 +100,7 @@ impl<P: Send + 'static> Committer<P> {
         Ok(Self { begin: Some(begin), ended, thread: Some(thread), deadline: None })
     }
 
-    /// Hands a transaction over, with the deadline that its producer renews at each call.
+    /// Passes a transaction to the thread, with the deadline that its producer renews at each call.
     pub(super) fn begin(
         &mut self,
         producer: P,
@@ -113,12 +113,12 @@ impl<P: Send + 'static> Committer<P> {
         self.begin.as_ref().and_then(|begin| begin.send(begun).ok()).ok_or_else(gone)
     }
 
-    /// The one that was handed over, once its commit has ended, waiting up to `timeout` for it.
+    /// Returns the transaction and its outcome once its commit has ended. Waits up to `timeout` for that.
     ///
     /// # Errors
-    /// [`LogError::CommitUnknown`] if a call does not return: the producer is lost.
+    /// [`LogError::CommitUnknown`] if a call does not return. The producer is then lost.
     pub(super) fn ended(&mut self, timeout: Duration) -> Result<Option<Ended<P>>, LogError> {
-        // To look is cheap: a wait of no length would ask for the time.
+        // A check without a wait is cheap. A wait of length zero would read the clock.
         let ended = if timeout.is_zero() {
             self.ended.try_recv().map_err(|error| error == TryRecvError::Empty)
         } else {
@@ -134,8 +134,8 @@ impl<P: Send + 'static> Committer<P> {
         }
     }
 
-    /// Waits for the commit in flight and for the end of the thread, as long as its calls may take: a broker that does
-    /// not answer makes it take 30 s each.
+    /// Waits for the commit in flight and for the end of the thread, for as long as its calls may take. With a broker
+    /// that does not answer, each call takes 30 s.
     pub(super) fn finish(&mut self) {
         drop(self.begin.take());
         while self.thread.is_some() {
@@ -144,13 +144,13 @@ impl<P: Send + 'static> Committer<P> {
                     self.give_up_if_stuck();
                 }
                 Ok(_) => {}
-                // A panic in it was printed.
+                // The panic message was printed.
                 Err(RecvTimeoutError::Disconnected) => drop(self.thread.take().map(JoinHandle::join)),
             }
         }
     }
 
-    /// Returns true if the thread's call has missed its deadline; nobody waits for the thread any more then.
+    /// Returns true if the thread's call has missed its deadline. The thread is then abandoned.
     fn give_up_if_stuck(&mut self) -> bool {
         let stuck = self.deadline.as_ref().is_some_and(CallDeadline::is_missed);
         if stuck {
@@ -168,7 +168,7 @@ fn gone() -> LogError {
 mod tests {
     use super::*;
 
-    /// A producer whose call never returns; its time is over already.
+    /// A producer whose call never returns. Its deadline has passed.
     struct Stuck;
 
     fn stuck() -> Committer<Stuck> {

@@ -1,11 +1,11 @@
-//! Sorts the errors of librdkafka and of the brokers by what the caller can do about them.
+//! Sorts the errors of librdkafka and of the brokers by the remedy of the caller.
 //!
 //! ```text
 //!  retriable ─────────────> the same call again, for a bounded time
 //!  requires abort ────────> Abort         (a topic that may not be written to: Refused)
-//!  another took over ─────> Fenced        (also: the broker forgot this producer; joining again makes a new one)
+//!  fenced by another ─────> Fenced        (also: the broker forgot this producer; rejoining creates a new one)
 //!  commit not answered ───> CommitUnknown
-//!  not allowed ───────────> Hindered    (somebody has to grant or set something)
+//!  not allowed ───────────> Hindered    (an operator has to grant or set something)
 //!  broken ────────────────> Fatal
 //! ```
 
@@ -13,7 +13,7 @@ use rdkafka::error::{KafkaError, RDKafkaError, RDKafkaErrorCode as Code};
 
 use super::super::{LogError, OnArrival, RefusedRecord};
 
-/// A failed transactional call, as librdkafka describes it.
+/// A failed transactional call, as described by librdkafka.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
     pub(super) code: Code,
@@ -24,11 +24,11 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// The error for the caller, if another call does not help. `None`: librdkafka does not say.
+    /// The error for the caller, if another call does not help. `None` if librdkafka does not classify it.
     pub(super) fn remedy(&self) -> Option<LogError> {
         let text = self.text.clone();
         if self.code == Code::TopicAuthorizationFailed && self.requires_abort && !self.fatal {
-            // One of the topics that the transaction writes to; the broker does not say which.
+            // It is one of the topics to which the transaction writes. The broker does not name it.
             let record = RefusedRecord { number: None, topic: None, why: text, timestamp: false };
             Some(LogError::Refused(OnArrival { records: vec![record] }))
         } else if not_allowed(self.code) {
@@ -72,7 +72,7 @@ impl From<KafkaError> for Failure {
     }
 }
 
-/// The meaning of a consumer's error. `None`: librdkafka tries again by itself.
+/// The meaning of a consumer's error. `None` if librdkafka tries again by itself.
 pub(super) fn consumer_error(error: &KafkaError) -> Option<LogError> {
     let code = code_of(error)?;
     if taken_over(code) {
@@ -91,7 +91,7 @@ pub(super) fn consumer_error(error: &KafkaError) -> Option<LogError> {
     fatal.then(|| LogError::Fatal(error.to_string()))
 }
 
-/// The error of a request that reads or changes something about `what`.
+/// The error of a request that reads or changes a property of `what`.
 pub(super) fn request_error(error: &KafkaError, what: &str) -> LogError {
     match error {
         KafkaError::ClientConfig(_, description, _, _) => LogError::Invalid(description.clone()),
@@ -147,7 +147,7 @@ pub(super) fn code_error(code: Code, what: &str) -> LogError {
     }
 }
 
-/// The code inside an error. Unlike rdkafka's own it knows that of admin operations too.
+/// The code inside an error. Unlike rdkafka's function, it also finds the codes of admin operations.
 fn code_of(error: &KafkaError) -> Option<Code> {
     match error {
         KafkaError::AdminOp(code) => Some(*code),
@@ -155,12 +155,12 @@ fn code_of(error: &KafkaError) -> Option<Code> {
     }
 }
 
-/// Returns true if the brokers do not know the protocol by which they assign partitions, or the assignor.
+/// Returns true if the brokers do not support the protocol by which they assign partitions, or the assignor.
 pub(super) fn protocol_unknown(error: &KafkaError) -> bool {
     matches!(code_of(error), Some(Code::UnsupportedVersion | Code::UnsupportedFeature | Code::UnsupportedAssignor))
 }
 
-/// No permission, or a bound of the brokers, until somebody changes it.
+/// A missing permission, or a bound of the brokers. It lasts until an operator changes it.
 pub(super) fn not_allowed(code: Code) -> bool {
     matches!(
         code,
@@ -174,12 +174,12 @@ pub(super) fn not_allowed(code: Code) -> bool {
     )
 }
 
-/// Somebody else has this transactional or instance id now.
+/// Another client has this transactional or instance id now.
 fn taken_over(code: Code) -> bool {
     matches!(code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch | Code::FencedInstanceId)
 }
 
-/// The broker no longer knows this producer, or what it wrote: a new one can go on.
+/// The broker no longer knows this producer, or its records. A new producer can continue.
 fn forgotten(code: Code) -> bool {
     matches!(
         code,
@@ -191,7 +191,7 @@ fn forgotten(code: Code) -> bool {
     )
 }
 
-/// The group moved on without this member; the next poll reports its losses.
+/// The group continued without this member. The next poll reports its losses.
 fn stale(code: Code) -> bool {
     matches!(
         code,

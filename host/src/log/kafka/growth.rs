@@ -1,7 +1,7 @@
-//! Partitions that are added to a topic: by Heddle, or by somebody else while a group consumes the topic.
+//! Partitions that are added to a topic: by Heddle, or by others while a group consumes the topic.
 //!
 //! ```text
-//!  members at rest ──DescribeGroups──> their assignments ──> partitions that nobody has ──> one member joins again
+//!  stable group ──DescribeGroups──> its assignments ──> partitions without an owner ──> one member rejoins
 //! ```
 
 use std::collections::BTreeSet;
@@ -20,7 +20,7 @@ use super::errors::{code_error, request_error};
 const AT_REST: &str = "Stable";
 
 impl Cluster {
-    /// Adds partitions to a topic until it has so many, and waits until they can be seen.
+    /// Adds partitions to a topic until it has `partitions`, and waits until they are visible.
     pub(super) fn add_partitions(&self, topic: &str, partitions: i32) -> Result<(), LogError> {
         let what = format!("adding partitions to topic `{topic}`");
         let count = usize::try_from(partitions).map_err(|_| LogError::Invalid(format!("{what}: {partitions}")))?;
@@ -33,7 +33,7 @@ impl Cluster {
         for answer in answers {
             match answer {
                 Ok(_) => {}
-                // Another host was faster.
+                // Another host has added them meanwhile.
                 Err((_, Code::InvalidPartitions)) if self.partitions(topic)? >= partitions => {}
                 Err((_, code)) => return Err(code_error(code, &what)),
             }
@@ -48,8 +48,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Returns partitions of these topics that no member of the group has, while the group is at rest. A broker that
-    /// assigns by itself leaves none.
+    /// Returns partitions of these topics that no member of a stable group has. If the brokers assign partitions, there
+    /// are none.
     pub(super) fn unassigned(&self, group: &str, topics: &[TopicInfo]) -> Result<Option<Unassigned>, LogError> {
         if self.options().assigned_by_broker() {
             return Ok(None);

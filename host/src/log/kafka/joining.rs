@@ -1,7 +1,7 @@
 //! Explains to an operator why a member cannot join its group or begin a transaction.
 //!
-//! A broker that lacks a right or a bound says so. A coordinator whose internal topic cannot be created says nothing:
-//! what the cluster is like is looked at then.
+//! A broker reports a missing right or an exceeded bound. A coordinator whose internal topic cannot be created reports
+//! nothing, so this module examines the cluster.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use super::super::{LogError, MemberOptions};
 use super::cluster::Cluster;
 
-/// The longest wait for one answer. It only explains a failure, so it is short.
+/// The maximum wait for one answer. It only explains a failure, so it is short.
 const QUESTION_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// A coordinator, and the internal topic of its state.
+/// A coordinator, and the internal topic for its state.
 struct Coordinator {
     topic: &'static str,
     replication: &'static str,
@@ -29,7 +29,7 @@ const GROUPS: Coordinator =
     Coordinator { topic: "__consumer_offsets", replication: "offsets.topic.replication.factor" };
 
 impl Cluster {
-    /// The error of a transactional id that could not be had.
+    /// The error for a transactional id that cannot be used.
     pub(super) fn not_begun(&self, id: &str, time: Duration, code: Code, error: LogError) -> LogError {
         let place = format!("the transactional id `{id}`");
         match error {
@@ -60,7 +60,7 @@ impl Cluster {
             Ok(found) => found,
             Err(error) => return silent(&error.to_string()),
         };
-        // A caller that waits has asked to become a member.
+        // The caller has asked to become a member and waits for the answer.
         if found.members.is_empty() {
             return silent("it knows no member of the group");
         }

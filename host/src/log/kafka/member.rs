@@ -9,7 +9,7 @@
 //!                                         pause
 //! ```
 //!
-//! While partitions are held the rebalance is not answered, so the group cannot give them to anybody else.
+//! While partitions are held, the rebalance is not answered, so the group cannot assign them to other members.
 
 mod starts;
 
@@ -35,17 +35,17 @@ use super::record::{TopicNames, bytes_of, is_from, list_of, positions_list, reco
 use super::report::Report;
 use super::whole_millis;
 
-/// For how many records of a batch there is room from the beginning.
+/// The initial capacity for records of a batch.
 const RECORDS_EXPECTED: usize = 256;
-/// The longest single attempt to fetch the committed positions: a poll waits for it.
+/// The maximum time of one attempt to fetch the committed positions. A poll waits for it.
 const POSITIONS_TIME_MAX: Duration = Duration::from_secs(5);
-/// The longest request whose only purpose is to wake the brokers.
+/// The maximum time of a request whose only purpose is to wake librdkafka's fetch threads.
 const WAKE_TIME_MAX: Duration = Duration::from_millis(500);
-/// The longest time that a seek may take.
+/// The maximum time of a seek.
 const SEEK_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// A member of a group on Kafka. Leaves the group when dropped (a static member keeps its place until the session times
-/// out).
+/// A member of a group on Kafka. It leaves the group when it is dropped. A static member keeps its partitions until its
+/// session times out.
 pub(super) struct KafkaMember {
     cluster: Arc<Cluster>,
     consumer: Arc<BaseConsumer<Rebalances>>,
@@ -55,8 +55,8 @@ pub(super) struct KafkaMember {
     protocol: Protocol,
     options: MemberOptions,
     names: TopicNames,
-    /// The position to return to after an abort: the last commit of this member, or else the first record that it was
-    /// handed. A partition without an entry was not read from yet, so there is nothing to return to.
+    /// The positions to which an abort returns: the last commit of this member, or the first record that it returned. A
+    /// partition without an entry has not been read yet.
     back: BTreeMap<TopicPartition, Offset>,
     /// The next position in each partition. The partition of the last record is assigned, and has an entry in `back`.
     read: Read,
@@ -64,14 +64,15 @@ pub(super) struct KafkaMember {
     ids: TopicIds,
     /// Records that were deleted before they were read, not yet reported.
     losses: Vec<Loss>,
-    /// The reason why losses cannot be determined. Nothing is read any more.
+    /// The reason why losses cannot be determined. Nothing more is read then.
     failed: Option<LogError>,
     assigned: BTreeSet<TopicPartition>,
-    /// Those of the assigned ones that are not read for now.
+    /// The assigned partitions that are paused.
     paused: BTreeSet<TopicPartition>,
-    /// Revoked or lost, and not released yet.
+    /// The partitions that were revoked or lost, and are not released yet.
     held: BTreeSet<TopicPartition>,
-    /// Released, but others of the same revocation are not: librdkafka takes one answer for all.
+    /// The partitions that are released while others of the same revocation are not. librdkafka expects one answer for
+    /// all of them.
     released: BTreeSet<TopicPartition>,
 }
 
@@ -104,7 +105,7 @@ impl KafkaMember {
             })?;
             Ok((producer, committer))
         });
-        // Dropped, the consumer waits for an answer to whatever the group announced meanwhile.
+        // When it is dropped, the consumer waits for an answer to everything that the group has announced meanwhile.
         let (producer, committer) = begun.inspect_err(|_| close(&consumer, protocol))?;
         Ok(Self {
             cluster,
@@ -142,7 +143,7 @@ impl KafkaMember {
         if self.producer.is_none() { Err(under_way()) } else { Ok(()) }
     }
 
-    /// Answers the next change of the assignment, or hands it on. `None`: there is none, or none that concerns the
+    /// Answers the next change of the assignment, or passes it on. Returns `None` if there is none that concerns the
     /// caller.
     fn rebalance(&mut self) -> Result<Option<Polled>, LogError> {
         while let Some(change) = self.consumer.context().take() {
@@ -166,7 +167,7 @@ impl KafkaMember {
                         return Ok(Some(Polled::Assigned(partitions)));
                     }
                 }
-                // Nothing is given up, so there is nothing to wait for.
+                // No partition is revoked, so there is nothing to wait for.
                 Rebalance::Revoke(partitions) | Rebalance::Lost(partitions) if partitions.is_empty() => {
                     self.give_up(&partitions)?;
                 }
@@ -183,10 +184,10 @@ impl KafkaMember {
         Ok(None)
     }
 
-    /// Takes over `partitions`, with their positions in `list`, and reads nothing of them yet.
+    /// Adds `partitions`, with their positions in `list`. They are not read yet.
     fn take(&mut self, list: &TopicPartitionList, partitions: &[TopicPartition]) -> Result<(), LogError> {
         self.protocol.assign(&self.consumer, list).map_err(|error| assignment_failed(&error))?;
-        // What librdkafka fetches until then it throws away, and fetches again after the resume.
+        // librdkafka drops the records that it fetches until then, and fetches them again after the resume.
         self.consumer.pause(list).map_err(|error| assignment_failed(&error))?;
         self.assigned.extend(partitions.iter().cloned());
         self.paused.extend(partitions.iter().cloned());
@@ -211,7 +212,8 @@ impl KafkaMember {
         self.protocol.unassign(&self.consumer, &list_of(partitions)).map_err(|error| assignment_failed(&error))
     }
 
-    /// The next record that is there or comes until `wait` is over. `Err(None)`: an event was served, or nothing came.
+    /// The next record that is available, or arrives within `wait`. `Err(None)` if an event was served, or nothing
+    /// arrived.
     fn next_record(&mut self, wait: Duration) -> Result<Record, Option<LogError>> {
         let message = match self.consumer.poll(whole_millis(wait)) {
             None => return Err(self.look_for_losses().err()),
@@ -224,13 +226,13 @@ impl KafkaMember {
         let last = self.read.last().filter(|last| is_from(&message, last)).cloned();
         let known = last.is_some();
         let source = last.unwrap_or_else(|| source_of(&message, &mut self.names));
-        // What was fetched before a revocation may still be queued.
+        // Records that were fetched before a revocation may still be queued.
         if !known && !self.assigned.contains(&source) {
             return Err(None);
         }
         let record = record_of(&message, source);
         drop(message);
-        // It may lie behind a gap that librdkafka spoke of meanwhile.
+        // The record may follow a gap that librdkafka has reported meanwhile.
         self.look_for_losses()?;
         if known && self.read.last().is_some() {
             self.read.advance(record.offset);
@@ -264,13 +266,13 @@ impl Member for KafkaMember {
             match self.next_record(wait) {
                 Ok(record) => {
                     if records.is_empty() {
-                        // Mostly there are many at once, or one.
+                        // Mostly, many records are available at once, or only one.
                         records.reserve(records_max.min(RECORDS_EXPECTED));
                     }
                     bytes += bytes_of(&record);
                     records.push(record);
                 }
-                // Whatever fails for good fails again at the next poll; these records are good.
+                // A permanent failure occurs again at the next poll, and these records are valid.
                 Err(Some(error)) if records.is_empty() => return Err(error),
                 Err(Some(_)) => break,
                 Err(None) if !records.is_empty() => break,
@@ -287,7 +289,7 @@ impl Member for KafkaMember {
         Ok(Polled::Records(records))
     }
 
-    // The trait takes the record so that a log in this process can keep it; librdkafka makes its own copy.
+    // The trait passes the record by value for logs in this process. librdkafka makes its own copy.
     fn send(&mut self, record: NewRecord) -> Result<(), LogError> {
         self.producer()?.send(record.borrowed())
     }
@@ -297,7 +299,7 @@ impl Member for KafkaMember {
     }
 
     fn begin_commit(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
-        // The broker checks who commits, not for which partitions.
+        // The broker checks which member commits, but not for which partitions.
         if let Some((stranger, _)) = positions.iter().find(|(partition, _)| !self.holds(partition)) {
             return Err(LogError::Abort(format!("{stranger} is not assigned to this member")));
         }
@@ -322,8 +324,9 @@ impl Member for KafkaMember {
         self.producer()?.abort()
     }
 
-    /// Needs no broker: what was committed is known here, because nobody else commits for a partition that this member
-    /// holds. Where nothing was committed, reading goes on at the first record that came, which is where `start` led.
+    /// Rewinds without a request to a broker. The committed positions are known here, because no other member commits
+    /// for a partition that this member holds. If nothing was committed, reading continues at the first record that
+    /// arrived, to which `start` led.
     fn rewind(&mut self) -> Result<(), LogError> {
         self.not_committing()?;
         if self.back.is_empty() {
@@ -364,8 +367,7 @@ impl Member for KafkaMember {
         self.commit_positions(positions_list(losses.iter().map(|loss| (&loss.source, loss.first))))
     }
 
-    /// librdkafka goes on where reading stopped: at the pause it remembered the position after the last record that was
-    /// handed out.
+    /// librdkafka continues where reading stopped: at the pause, it stored the position after the last returned record.
     fn resume(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
         let paused: Vec<_> = partitions.iter().filter(|partition| self.paused.contains(*partition)).collect();
         if !paused.is_empty() {
@@ -395,8 +397,9 @@ impl Member for KafkaMember {
         Ok(())
     }
 
-    /// librdkafka lets a static member go when it unsubscribes, and only then. While it waits for the revocation to be
-    /// answered it keeps the subscription that follows. A broker that assigns by itself needs no member to come back.
+    /// Leaves the group and joins it again. librdkafka releases a static member only when it unsubscribes. While it
+    /// waits for the answer to the revocation, it keeps the new subscription. Brokers that assign partitions need no
+    /// member to rejoin.
     fn rejoin(&mut self) -> Result<(), LogError> {
         if matches!(self.protocol, Protocol::Broker(_)) {
             return Ok(());
@@ -412,7 +415,7 @@ impl Member for KafkaMember {
 
 impl Drop for KafkaMember {
     fn drop(&mut self) {
-        // It has the consumer, too, and what it commits is this member's.
+        // The thread uses the consumer, too, and commits for this member.
         self.committer.finish();
         self.consumer.context().close();
         let waiting: Vec<TopicPartition> = self.held.iter().chain(&self.released).cloned().collect();
@@ -423,7 +426,7 @@ impl Drop for KafkaMember {
     }
 }
 
-/// Answers what was announced to a consumer that goes away, and whatever is from now on: closing it waits for the
+/// Answers all announced and all further changes of a consumer that is being dropped, because closing it waits for the
 /// answers.
 fn close(consumer: &BaseConsumer<Rebalances>, protocol: Protocol) {
     consumer.context().close();
@@ -437,8 +440,8 @@ fn close(consumer: &BaseConsumer<Rebalances>, protocol: Protocol) {
     }
 }
 
-/// Asks the leaders of `partitions` something. The threads of librdkafka that would fetch from them sleep for up to a
-/// second after a resume, and an answer wakes them; what it says does not matter.
+/// Sends a request to the leaders of `partitions`. librdkafka's threads that would fetch from them sleep for up to a
+/// second after a resume, and any answer wakes them. The answer itself is ignored.
 fn wake(consumer: &BaseConsumer<Rebalances>, partitions: &[&TopicPartition]) {
     let mut question = TopicPartitionList::new();
     for partition in partitions {

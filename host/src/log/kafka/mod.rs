@@ -1,19 +1,19 @@
 //! The log on Apache Kafka, through librdkafka.
 //!
 //! ```text
-//!  KafkaLog ── Cluster    questions and topics, two clients shared by all; `growth`: partitions that were added;
-//!           │             `joining`: why a group or a transaction cannot be had; `rights`: what this client may do
+//!  KafkaLog ── Cluster    requests and topics, two clients shared by all; `growth`: partitions that were added;
+//!           │             `joining`: why a group or a transaction fails; `rights`: the rights of this client
 //!           ── Appender   plain writes, one idempotent producer shared by all
-//!           ── join   ──> KafkaMember   a consumer and a transactional producer of its own, and a thread that commits
-//!           ── reader ──> KafkaReader   a consumer of its own
-//!           ── writer ──> KafkaWriter   a transactional producer of its own
+//!           ── join   ──> KafkaMember   its own consumer and transactional producer, and a thread that commits
+//!           ── reader ──> KafkaReader   its own consumer
+//!           ── writer ──> KafkaWriter   its own transactional producer
 //! ```
 //!
-//! Exactly once as Kafka has it: what a member sends and the positions of its group are one transaction, and the
-//! group's metadata travels with the positions, so a member that was replaced cannot commit.
+//! Exactly-once works as in Kafka's clients: the records that a member sends and the positions of its group are one
+//! transaction. The group's metadata is sent with the positions, so a member that was replaced cannot commit.
 //!
-//! Kafka ends a transaction in two steps: when a commit returns it is decided and durable, and the markers that make it
-//! visible are written a few milliseconds later. [`Groups::committed`] and a group's next member wait for them;
+//! Kafka ends a transaction in two steps. When a commit returns, it is decided and durable. The markers that make it
+//! visible are written a few milliseconds later. [`Groups::committed`] and a group's next member wait for them.
 //! [`Log::watermarks`] and readers see the transaction as open until then.
 
 mod append;
@@ -56,8 +56,8 @@ use super::{
 };
 use crate::lock::lock;
 
-/// The same time in whole milliseconds, not less: rdkafka hands librdkafka those alone, and would ask it again and
-/// again, without a pause, until what is left of the last one is over.
+/// Rounds a wait up to whole milliseconds. rdkafka passes only whole milliseconds to librdkafka. With a remainder, it
+/// would call librdkafka again and again, without a pause, until the remainder has passed.
 fn whole_millis(wait: Duration) -> Duration {
     let millis = wait.as_nanos().div_ceil(1_000_000);
     Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))

@@ -36,7 +36,7 @@ use rdkafka_sys as native;
 use super::super::Operation;
 use super::errors::Failure;
 
-/// The time that the caller waits for an answer longer than librdkafka, which gives up on a request after its own time.
+/// The additional time that the caller waits, because librdkafka gives up on a request after its own timeout.
 const ANSWER_SLACK: Duration = Duration::from_secs(1);
 
 /// Adds `positions` to the open transaction on behalf of `member`, waiting at most `timeout`.

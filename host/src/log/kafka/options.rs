@@ -14,20 +14,20 @@ use rdkafka::config::RDKafkaLogLevel;
 use super::super::{LogError, Start};
 use super::rebalance::Protocol;
 
-/// The largest record that the client takes, in bytes; the topic's own limit is usually smaller.
+/// The maximum size of a record for the client, in bytes. The topic's own limit is usually smaller.
 const RECORD_BYTES_MAX: usize = 16 << 20;
 /// The longest time that an idle connection of a transactional producer stays open, in milliseconds.
 const IDLE_MS_MAX: &str = "10000";
 /// The session timeout of a member unless the options say otherwise, in milliseconds.
 const SESSION_TIMEOUT_MS: u64 = 10_000;
-/// The interval at which a member looks for new partitions of its topics, in milliseconds: librdkafka's 5 minutes are
-/// too long to leave records unread.
+/// The interval at which a member checks its topics for new partitions, in milliseconds. librdkafka's default of 5
+/// minutes would leave records unread for too long.
 const TOPICS_LOOK_INTERVAL_MS: &str = "3000";
-/// The longest time between two heartbeats of a member, in milliseconds: the answer to one reports that the tasks of
-/// another member are free.
+/// The maximum interval between two heartbeats of a member, in milliseconds. The answer to a heartbeat reports that
+/// tasks of another member are free.
 const HEARTBEAT_INTERVAL_MS_MAX: u64 = 1_000;
 
-/// The option that says who assigns partitions: a member (`classic`) or the brokers (`consumer`, KIP-848).
+/// The option that decides who assigns partitions: a member (`classic`) or the brokers (`consumer`, KIP-848).
 const PROTOCOL: &str = "group.protocol";
 /// Options that members cannot have if the brokers assign, and those of the brokers that replace them.
 const SET_BY_BROKERS: [(&str, &str); 2] = [
@@ -43,7 +43,7 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// Checks what the user wrote. Names the option that cannot be taken.
+    /// Checks the user's options. An error names the option that is not accepted.
     pub(super) fn new(bootstrap: &str, given: &BTreeMap<String, String>) -> Result<Self, LogError> {
         if bootstrap.trim().is_empty() {
             return Err(LogError::Invalid("the log's `bootstrap` is empty; it names brokers as host:port".to_owned()));
@@ -70,17 +70,18 @@ impl Options {
         Ok(options)
     }
 
-    /// Returns true if the brokers are to assign partitions to members (KIP-848).
+    /// Returns true if the brokers assign partitions to members (KIP-848).
     pub(super) fn assigned_by_broker(&self) -> bool {
         self.given.get(PROTOCOL).is_some_and(|protocol| protocol == "consumer")
     }
 
-    /// The brokers as the user named them.
+    /// The brokers as named by the user.
     pub(super) fn bootstrap(&self) -> &str {
         &self.bootstrap
     }
 
-    /// A client that only asks (metadata, watermarks, topics). Nobody serves its log lines, so it must not queue any.
+    /// A client for requests only (metadata, watermarks, topics). Its log lines are never served, so it must not queue
+    /// any.
     pub(super) fn requests(&self) -> ClientConfig {
         let mut config = self.client(&[]);
         config.set("isolation.level", "read_committed").set_log_level(RDKafkaLogLevel::Emerg);
@@ -91,8 +92,9 @@ impl Options {
     pub(super) fn consumer(&self, group: &str) -> ClientConfig {
         let mut config = self.client(&[
             ("fetch.queue.backoff.ms", "10"),
-            // librdkafka would hold 100,000 records of each partition and 64 MiB ready: memory that buys no speed, a
-            // worker takes what lies here in a tenth of a second, and the next fetch is back sooner.
+            // By default, librdkafka would prefetch 100,000 records of each partition and 64 MiB. This memory would not
+            // make it faster: a worker handles the records queued here in a tenth of a second, and the next fetch
+            // returns sooner.
             ("queued.min.messages", "10000"),
             ("queued.max.messages.kbytes", "16384"),
         ]);
@@ -104,7 +106,7 @@ impl Options {
         config
     }
 
-    /// A client that asks for what is written, decided or not.
+    /// A client that sees all records, decided or not.
     pub(super) fn requests_uncommitted(&self) -> ClientConfig {
         let mut config = self.requests();
         config.set("isolation.level", "read_uncommitted");
@@ -129,9 +131,9 @@ impl Options {
             }
         };
         let mut config = self.consumer(group);
-        // A partition that changes hands right after a commit has its positions undecided for some milliseconds: they
-        // are asked for again, and librdkafka's pause of 100 ms would make each such change that much longer. The pause
-        // doubles with every try.
+        // A partition that changes its owner right after a commit has undecided positions for some milliseconds, and
+        // they are requested again. With librdkafka's pause of 100 ms, each such change would take that much longer.
+        // The pause doubles with every try.
         if !self.given.contains_key("retry.backoff.ms") {
             config.set("retry.backoff.ms", "10");
         }
@@ -158,14 +160,14 @@ impl Options {
         Ok(config)
     }
 
-    /// An idempotent producer that places keys where the Java clients do.
+    /// An idempotent producer with the same partitioner as the Java clients.
     pub(super) fn producer(&self) -> ClientConfig {
         let record_bytes_max = RECORD_BYTES_MAX.to_string();
         let defaults = [
             ("linger.ms", "5"),
             ("message.max.bytes", &*record_bytes_max),
-            // A transaction that follows at once has to wait for the markers of the one before: asking again
-            // after librdkafka's 100 ms would make that the time of a commit. The pause doubles with every try.
+            // A transaction that follows at once has to wait for the markers of the previous one. A retry after
+            // librdkafka's 100 ms would make that the duration of a commit. The pause doubles with every try.
             ("retry.backoff.ms", "5"),
         ];
         let mut config = self.client(&defaults);
@@ -173,13 +175,13 @@ impl Options {
         config
     }
 
-    /// A producer whose batches stay within `batch_bytes_max`, and that writes in transactions, each open for `time` at
-    /// most.
+    /// A transactional producer. Its batches have at most `batch_bytes_max` bytes, and its transactions are open for at
+    /// most `time`.
     pub(super) fn transactional(&self, id: &str, batch_bytes_max: usize, time: Duration) -> ClientConfig {
         let mut config = self.producer();
-        // A group's coordinator that is gone from the cluster is asked for anew only when the connection to another
-        // broker goes up or down (librdkafka issue 5511): until then the positions of a transaction wait. So idle
-        // connections do not stay.
+        // If a group's coordinator has left the cluster, librdkafka looks for the new one only when the connection to
+        // another broker is opened or closed (librdkafka issue 5511). Until then, the positions of a transaction wait.
+        // So idle connections are closed soon.
         if !self.given.contains_key("connections.max.idle.ms") {
             config.set("connections.max.idle.ms", IDLE_MS_MAX);
         }
@@ -191,23 +193,23 @@ impl Options {
         config
     }
 
-    /// The longest time that a transaction may be open: the value of the options, or else `time`.
+    /// The maximum duration of a transaction: that of the options, or `time`.
     pub(super) fn transaction_time(&self, time: Duration) -> Duration {
         let given = self.given.get("transaction.timeout.ms").and_then(|given| given.parse().ok());
         given.map_or(time, Duration::from_millis)
     }
 
-    /// The most bytes in a batch of records: what the options say, or librdkafka's default.
+    /// The maximum size of a batch in bytes: that of the options, or librdkafka's default.
     pub(super) fn batch_bytes_max(&self) -> usize {
         self.given.get("batch.size").and_then(|given| given.parse().ok()).unwrap_or(1_000_000)
     }
 
-    /// The most bytes of a record: what the options say, or Heddle's default.
+    /// The maximum size of a record in bytes: that of the options, or Heddle's default.
     pub(super) fn record_bytes_max(&self) -> usize {
         self.given.get("message.max.bytes").and_then(|given| given.parse().ok()).unwrap_or(RECORD_BYTES_MAX)
     }
 
-    /// Returns true if the client compresses its records, so that only the broker knows their size there.
+    /// Returns true if the client compresses its records, so that only the broker knows their sizes.
     pub(super) fn compresses(&self) -> bool {
         let codec = ["compression.type", "compression.codec"].into_iter().find_map(|name| self.given.get(name));
         codec.is_some_and(|codec| codec != "none")
@@ -219,9 +221,10 @@ impl Options {
         for (key, value) in defaults {
             config.set(*key, *value);
         }
-        // A broker that comes back after a restart is found within a second, not within ten.
+        // A broker that is available again after a restart is found within a second, instead of ten.
         config.set("reconnect.backoff.max.ms", "1000").set("client.id", "heddle");
-        // A client that is not a member has no protocol: it would ask for positions as a member that is not there.
+        // A client that is not a member has no protocol. With one, it would request positions as a member that does not
+        // exist.
         for (key, value) in self.given.iter().filter(|(key, _)| *key != PROTOCOL) {
             config.set(key, value);
         }

@@ -1,4 +1,4 @@
-//! The read positions of a member, and the loss when a partition no longer has the offset of its position.
+//! The read positions of a member, and the loss if a partition no longer has the offset of its position.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::super::Loss;
 #[derive(Debug, Default)]
 pub(super) struct Read {
     positions: BTreeMap<TopicPartition, Offset>,
-    /// The partition of the last record, and the offset after it. The next record mostly comes from the same partition
+    /// The partition of the last record, and the offset after it. The next record mostly comes from the same partition,
     /// and then needs no look-up.
     last: Option<(TopicPartition, Offset)>,
 }
@@ -21,20 +21,20 @@ impl Read {
         self.last.as_ref().map(|(partition, _)| partition)
     }
 
-    /// Takes note of a record that is handed out.
+    /// Records that a record was returned.
     pub(super) fn took(&mut self, record: &Record) {
         self.settle();
         self.last = Some((record.source.clone(), record.offset.next()));
     }
 
-    /// The same for one that comes from where the last one came from.
+    /// Records that another record of the last record's partition was returned.
     pub(super) fn advance(&mut self, offset: Offset) {
         if let Some((_, position)) = &mut self.last {
             *position = offset.next();
         }
     }
 
-    /// Reading goes on at `position`.
+    /// Sets the position at which reading continues.
     pub(super) fn seek(&mut self, partition: &TopicPartition, position: Offset) {
         self.settle();
         self.positions.insert(partition.clone(), position);
@@ -48,7 +48,7 @@ impl Read {
         }
     }
 
-    /// These partitions are not read any more.
+    /// Removes partitions that are no longer read.
     pub(super) fn forget(&mut self, partitions: &[TopicPartition]) {
         self.settle();
         for partition in partitions {
@@ -61,7 +61,7 @@ impl Read {
     }
 }
 
-/// The loss in a partition that begins at `first` and, if that is known, ends at `end`.
+/// The loss in a partition that begins at `first`, and ends at `end` if that is known.
 pub(super) fn lost(source: &TopicPartition, position: Offset, first: Offset, end: Option<Offset>) -> Option<Loss> {
     let beyond = end.is_some_and(|end| position > end);
     (position < first || beyond).then(|| Loss { source: source.clone(), position, first })

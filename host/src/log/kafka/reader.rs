@@ -17,9 +17,9 @@ use super::record::{TopicNames, bytes_of, positions_list, record_of, source_of};
 use super::report::Report;
 use super::whole_millis;
 
-/// librdkafka wants a group's name even where no group is joined and nothing is committed.
+/// librdkafka requires a group name, even if no group is joined and nothing is committed.
 const GROUP: &str = "heddle-reader";
-/// The most records that one poll hands out.
+/// The maximum number of records that one poll returns.
 const BATCH_RECORDS_MAX: usize = 1_000;
 
 /// The longest single wait for a record. A position can move without one, past the marker of a transaction.
@@ -30,8 +30,8 @@ const END_SLICE: Duration = Duration::from_millis(1);
 
 /// A reader on Kafka.
 ///
-/// Its positions are those of librdkafka, which moves them past the markers that end a transaction (and past what
-/// was aborted before them) when they are polled, so they reach the high watermark once everything below was read.
+/// Its positions are those of librdkafka. A poll moves them past the markers that end a transaction, and past aborted
+/// records. So they reach the high watermark when everything below it was read.
 pub(super) struct KafkaReader {
     consumer: Arc<BaseConsumer<Report>>,
     names: TopicNames,
@@ -41,14 +41,15 @@ pub(super) struct KafkaReader {
 }
 
 impl KafkaReader {
-    /// Resolves where to start first, so that positions are known before the first record.
+    /// Resolves the start positions first, so that they are known before the first record.
     pub(super) fn new(cluster: &Cluster, from: &[(TopicPartition, Start)]) -> Result<Self, LogError> {
         let mut start = BTreeMap::new();
         for (partition, from) in from {
             start.insert(partition.clone(), resolve(cluster, partition, *from)?);
         }
         let mut config = cluster.options().consumer(GROUP);
-        // Only an offset that the partition does not have leads here; jumping elsewhere would skip or repeat records.
+        // This applies only to an offset that the partition does not have. Continuing elsewhere would skip or repeat
+        // records.
         config.set("auto.offset.reset", "error");
         let consumer: BaseConsumer<Report> =
             config.create_with_context(Report::new("reader")).map_err(|error| request_error(&error, "reading"))?;
@@ -126,7 +127,7 @@ impl Reader for KafkaReader {
     }
 }
 
-/// The offset that `start` means now. Records that are gone already are passed over.
+/// The offset that `start` means now. Deleted records are skipped.
 fn resolve(cluster: &Cluster, partition: &TopicPartition, start: Start) -> Result<Offset, LogError> {
     let partitions = cluster.partitions(&partition.topic)?;
     if !(0..partitions).contains(&partition.partition.0) {
@@ -144,13 +145,13 @@ fn resolve(cluster: &Cluster, partition: &TopicPartition, start: Start) -> Resul
     })
 }
 
-/// The meaning of an error for a reader without a group. `None`: librdkafka tries again by itself.
+/// The meaning of an error for a reader without a group. `None` if librdkafka tries again by itself.
 fn read_error(error: &KafkaError) -> Option<LogError> {
     match error {
         KafkaError::MessageConsumption(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation) => {
             Some(LogError::Invalid("reading: a partition does not have the offset that was asked for".to_owned()))
         }
-        // The group only lends its name, so nobody needs a right to it.
+        // The group is only a name, so no right to it is necessary.
         KafkaError::MessageConsumption(Code::GroupAuthorizationFailed) => None,
         other => consumer_error(other),
     }

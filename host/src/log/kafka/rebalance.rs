@@ -1,12 +1,13 @@
 //! A consumer's rebalances, held back until the member asks for them.
 //!
 //! librdkafka announces a change of the assignment while the consumer is polled, and waits for the answer. rdkafka
-//! answers at once; here the announcement is only kept, and the member answers: to an assignment at once, to a
-//! revocation when the work on those partitions is finished.
+//! would answer at once. Here, the announcement is only stored, and the member answers it: an assignment at once, a
+//! revocation when the work on its partitions is finished.
 //!
-//! A task has a partition number of all topics that its component consumes, so a group that consumes several must give
-//! equal numbers to one member. Of librdkafka's strategies `range` does; `cooperative-sticky` moves less, and is taken
-//! where there is one topic only. Where the brokers assign, their `range` does the same, and moves only what it has to.
+//! A task has one partition number of all topics that its component consumes. So a group that consumes several topics
+//! must assign equal numbers to one member. Of librdkafka's strategies, `range` does. `cooperative-sticky` moves fewer
+//! partitions, and is used for a single topic. If the brokers assign, their `range` also assigns equal numbers to one
+//! member, and moves only the necessary partitions.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Mutex;
@@ -26,7 +27,7 @@ use super::record::partitions_of;
 use super::report::Report;
 use crate::lock::lock;
 
-/// The longest time until a consumer is closed, if that needs no answer.
+/// The maximum time until a consumer is closed, if that needs no answer.
 const CLOSED_WITHIN: Duration = Duration::from_secs(5);
 /// The interval at which a closing consumer is checked.
 const CLOSED_ASKED_EVERY: Duration = Duration::from_millis(5);
@@ -34,20 +35,20 @@ const CLOSED_ASKED_EVERY: Duration = Duration::from_millis(5);
 /// The protocol by which a group changes its assignment. All members of a group use the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
-    /// Only what moves is revoked.
+    /// Only partitions that move are revoked.
     Cooperative,
-    /// Everything is revoked before anything is assigned.
+    /// All partitions are revoked before any is assigned.
     Eager,
-    /// The brokers assign (KIP-848). Only what moves is revoked.
+    /// The brokers assign (KIP-848). Only partitions that move are revoked.
     Broker(Assignor),
 }
 
-/// The strategy by which brokers assign partitions.
+/// The strategy with which brokers assign partitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Assignor {
-    /// Moves as few partitions as it can.
+    /// Moves as few partitions as possible.
     Uniform,
-    /// Gives equal numbers of several topics to one member.
+    /// Assigns equal numbers of several topics to one member.
     Range,
 }
 
@@ -63,7 +64,7 @@ impl Protocol {
         }
     }
 
-    /// Returns the option of librdkafka that chooses how partitions are shared out, and its value.
+    /// Returns the option of librdkafka that chooses the assignment strategy, and its value.
     pub(super) fn strategy(self) -> (&'static str, &'static str) {
         match self {
             Self::Cooperative => ("partition.assignment.strategy", "cooperative-sticky"),
@@ -73,7 +74,7 @@ impl Protocol {
         }
     }
 
-    /// Agrees to have `partitions` too; eager, they are all there is.
+    /// Accepts `partitions`. With the eager protocol, they are the whole assignment.
     pub(super) fn assign<C: ConsumerContext>(
         self,
         consumer: &BaseConsumer<C>,
@@ -85,7 +86,7 @@ impl Protocol {
         }
     }
 
-    /// Agrees to give up `partitions`; eager, they are all there is.
+    /// Releases `partitions`. With the eager protocol, they are the whole assignment.
     pub(super) fn unassign<C: ConsumerContext>(
         self,
         consumer: &BaseConsumer<C>,
@@ -98,14 +99,14 @@ impl Protocol {
     }
 }
 
-/// A change of the assignment that librdkafka waits to have answered.
+/// A change of the assignment for which librdkafka expects an answer.
 #[derive(Debug, PartialEq)]
 pub(super) enum Rebalance {
     /// These partitions are added.
     Assign(Vec<TopicPartition>),
-    /// These are to be given up.
+    /// These partitions have to be released.
     Revoke(Vec<TopicPartition>),
-    /// These belong to another member already.
+    /// These partitions belong to another member already.
     Lost(Vec<TopicPartition>),
 }
 
@@ -117,8 +118,8 @@ pub(super) struct Rebalances {
     closing: AtomicBool,
     /// True if a rebalance was answered while the consumer was being closed.
     agreed: AtomicBool,
-    /// True if librdkafka reported that it continues at another offset because a partition does not have the wanted
-    /// one.
+    /// True if librdkafka has reported that it continues at another offset, because a partition does not have the
+    /// requested one.
     reset: AtomicBool,
 }
 
@@ -139,34 +140,34 @@ impl Rebalances {
         lock(&self.waiting).pop_front()
     }
 
-    /// Returns a change that could not be answered to the queue: it is the next one again.
+    /// Puts a change that could not be answered back into the queue, as the next one.
     pub(super) fn put_back(&self, change: Rebalance) {
         lock(&self.waiting).push_front(change);
     }
 
-    /// Returns true if a partition has lacked the wanted offset since the last call.
+    /// Returns true if a partition has lacked the requested offset since the last call.
     pub(super) fn take_reset(&self) -> bool {
         self.reset.load(Ordering::Acquire) && self.reset.swap(false, Ordering::AcqRel)
     }
 
-    /// From now on every change is agreed to at once: the consumer is about to be closed, which waits for its last
+    /// Accepts every change at once from now on. The consumer is about to be closed, which waits for its last
     /// revocation.
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Release);
     }
 
-    /// Agrees to whatever librdkafka announces to a consumer that is being closed.
+    /// Accepts all changes that librdkafka announces to a consumer that is being closed.
     ///
-    /// An answer waits for ever if the consumer is closed by then (librdkafka's issue 4884), which an assignment that
-    /// nobody had looked at leads to. Cooperative, it is announced to be revoked as well: two changes, and one answer
-    /// closes the consumer, for librdkafka takes each as giving up everything. Eager, librdkafka forgets that it has
-    /// announced it, and closes without an answer.
+    /// An answer blocks forever if the consumer is closed by then (librdkafka's issue 4884). An assignment that was not
+    /// answered yet causes this. With the cooperative protocol, its revocation is announced as well: these are two
+    /// changes, but one answer closes the consumer, because librdkafka takes each as giving up everything. With the
+    /// eager protocol, librdkafka forgets the announcement, and closes without an answer.
     fn agree(&self, consumer: &BaseConsumer<Self>, assigns: bool, partitions: &TopicPartitionList) {
         let forgotten = assigns && self.protocol == Protocol::Eager;
         if (forgotten || self.agreed.load(Ordering::Acquire)) && closes(consumer) {
             return;
         }
-        // Nothing to be done about an error: the consumer is going away, and librdkafka logs what matters.
+        // An error needs no reaction: the consumer is being dropped, and librdkafka logs it.
         let _closing = if assigns {
             self.protocol.assign(consumer, partitions)
         } else {
@@ -190,7 +191,8 @@ fn closes<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> bool {
 
 impl ClientContext for Rebalances {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        // librdkafka reports this in no other way: it queues this line before the records that it reads from elsewhere.
+        // librdkafka reports this in no other way. It queues this line before the records that it reads from the other
+        // offset.
         if facility == "OFFSET" {
             self.reset.store(true, Ordering::Release);
         }

@@ -1,4 +1,4 @@
-//! Records and positions, between Heddle's types and librdkafka's.
+//! Converts records and positions between Heddle's types and librdkafka's.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -42,7 +42,7 @@ pub(super) fn is_from(message: &BorrowedMessage<'_>, source: &TopicPartition) ->
 /// The record in `message`.
 pub(super) fn record_of(message: &BorrowedMessage<'_>, source: TopicPartition) -> Record {
     let (key, value) = (message.key(), message.payload());
-    // One piece of memory for both.
+    // Key and value share one allocation.
     let bytes = Bytes::from([key.unwrap_or_default(), value.unwrap_or_default()].concat());
     let end_of_key = key.map_or(0, <[u8]>::len);
     Record {
@@ -61,10 +61,11 @@ pub(super) fn bytes_of(record: &Record) -> usize {
     bytes(&record.key) + bytes(&record.value)
 }
 
-/// The timestamp that is written for the time 0. librdkafka takes 0 for none, and would write the time of its clock.
+/// The timestamp that is written for the time 0. For librdkafka, 0 means no timestamp, and it would write its clock's
+/// time.
 const EARLIEST_MS: i64 = 1;
 
-/// `record` as rdkafka sends it; its delivery report carries `opaque`.
+/// Converts `record` for rdkafka. Its delivery report has `opaque`.
 pub(super) fn to_send<D: IntoOpaque>(record: NewRecordRef<'_>, opaque: D) -> BaseRecord<'_, [u8], [u8], D> {
     let mut message = BaseRecord::with_opaque_to(record.topic, opaque);
     message.partition = record.partition.map(|partition| partition.0);
@@ -86,7 +87,7 @@ pub(super) fn partitions_of(list: &TopicPartitionList) -> Vec<TopicPartition> {
     list.elements().iter().map(|element| TopicPartition::new(element.topic(), element.partition())).collect()
 }
 
-/// The positions in a list of librdkafka's; absent where there is none. Fails with the first error of a partition.
+/// The positions in a list of librdkafka; absent for partitions without one. Fails with the first error of a partition.
 pub(super) fn positions_of(list: &TopicPartitionList) -> Result<BTreeMap<TopicPartition, Offset>, KafkaError> {
     let mut positions = BTreeMap::new();
     for element in list.elements() {
@@ -117,7 +118,7 @@ pub(super) fn positions_list<'a>(
 ) -> TopicPartitionList {
     let mut list = TopicPartitionList::new();
     for (partition, offset) in positions {
-        // `Offset` positions are not negative, which is all that librdkafka refuses.
+        // `Offset` positions are not negative. librdkafka refuses only negative ones.
         let mut element = list.add_partition(&partition.topic, partition.partition.0);
         let _always_representable = element.set_offset(RdOffset::Offset(offset.0.max(0)));
     }
@@ -127,7 +128,7 @@ pub(super) fn positions_list<'a>(
 /// The prefix of a committed position's metadata, in front of its topic's identity.
 const TOPIC_ID: &str = "heddle:topic=";
 
-/// The positions in `list` say which topic they are in. A topic that is recreated under its name has another identity.
+/// Adds the ids of their topics to the positions in `list`. A topic that is recreated under its name has another id.
 pub(super) fn say_topics(list: &mut TopicPartitionList, ids: &BTreeMap<Topic, TopicId>) {
     for mut element in list.elements() {
         if let Some(TopicId(id)) = ids.get(element.topic()) {
@@ -136,7 +137,7 @@ pub(super) fn say_topics(list: &mut TopicPartitionList, ids: &BTreeMap<Topic, To
     }
 }
 
-/// The topics that committed positions say they are in.
+/// The ids of their topics in committed positions.
 pub(super) fn said_topics(list: &TopicPartitionList) -> BTreeMap<TopicPartition, TopicId> {
     let said = list.elements().into_iter().zip(native::metadata(list)).filter_map(|(element, metadata)| {
         let id = metadata.strip_prefix(TOPIC_ID)?.to_owned();

@@ -1,6 +1,6 @@
-//! Reports librdkafka's log lines, and the errors that it recovers from by itself.
+//! Reports librdkafka's log lines, and the errors from which it recovers by itself.
 //!
-//! A broker that is away makes librdkafka talk several times a second; one warning every few seconds says the same.
+//! librdkafka logs several times a second while a broker is down. One warning every few seconds is enough.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -12,10 +12,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use crate::lock::lock;
 
-/// The shortest time between two warnings of one client.
+/// The minimum interval between two warnings of one client.
 const WARNING_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Tells of one client's troubles, and remembers the last one for the message of a call that fails because of it.
+/// Reports the problems of one client. Keeps the last one for the message of a call that fails because of it.
 #[derive(Debug)]
 pub(super) struct Report {
     client: String,
@@ -24,12 +24,12 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// A report of `client`: what it is for, as a reader of the host's log understands it.
+    /// Creates a report. `client` is the purpose of the client, for a reader of the host's log.
     pub(super) fn new(client: impl Into<String>) -> Self {
         Self { client: client.into(), last_warning: Mutex::new(None), last_reason: Mutex::new(None) }
     }
 
-    /// The last error's reason, in librdkafka's words. Forgets it.
+    /// Takes the reason of the last error, in librdkafka's words.
     pub(super) fn take_reason(&self) -> Option<String> {
         lock(&self.last_reason).take()
     }
@@ -46,7 +46,7 @@ impl Report {
 impl ClientContext for Report {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         match level {
-            // "This is a producer property": every option is given to every client.
+            // "This is a producer property": every option is passed to every client.
             _ if facility == "CONFWARN" => {}
             RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
                 tracing::debug!(client = %self.client, facility, line, "the Kafka client reports");
@@ -56,7 +56,7 @@ impl ClientContext for Report {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // "All brokers are down" follows the reason why, and would hide it.
+        // "All brokers are down" follows the actual reason, and would hide it.
         if !matches!(error, KafkaError::Global(Code::AllBrokersDown)) {
             *lock(&self.last_reason) = Some(reason.to_owned());
         }

@@ -1,10 +1,10 @@
-//! Finds the rights that this client lacks, without changing anything that others see.
+//! Finds the rights that this client lacks, without any change that others could see.
 //!
 //! ```text
-//!  topics that are there   asked for with the operations that this client may do
-//!  topics that are not     created, to be validated only
-//!  groups                  asked for with the operations
-//!  transactional ids       one with that beginning is taken: brokers tell of those in no other way
+//!  existing topics    their description is requested, with the permitted operations
+//!  missing topics     their creation is requested, for validation only
+//!  groups             their description is requested, with the permitted operations
+//!  transactional ids  one with the prefix is taken, because brokers report these rights in no other way
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,12 +21,12 @@ use super::errors::{code_error, request_error};
 use super::native::{self, Allowed};
 use super::producer::TransactionalProducer;
 
-/// The end of the transactional ids that are taken to see whether they can be: no worker's is like it.
+/// The suffix of the transactional ids that are taken as a trial. No worker's id has it.
 const TRIAL: &str = "check";
-/// The longest time that a trial transaction could be open, if one began.
+/// The maximum duration of a trial transaction, if one began.
 const TRIAL_TIME: Duration = Duration::from_secs(1);
 
-/// Those of the wanted rights that this client does not have.
+/// The wanted rights that this client does not have.
 pub(super) fn missing(cluster: &Arc<Cluster>, wanted: &[Right]) -> Result<Vec<Right>, LogError> {
     let (mut topics, mut groups, mut ids) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
     for Right { resource, operation } in wanted {
@@ -65,7 +65,7 @@ fn of_topics(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<Vec<Right>, LogEr
             continue;
         }
         let may = allowed(may, &format!("asking for the rights on topic `{topic}`"))?;
-        // Brokers hide the existence of a topic from users who may not describe it.
+        // Brokers hide a topic from users who may not describe it.
         let operations = match &may {
             Some(may) if may.is_empty() => operations.clone(),
             _ => operations.iter().copied().filter(|operation| *operation != Operation::Create).collect(),
@@ -78,7 +78,7 @@ fn of_topics(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<Vec<Right>, LogEr
     Ok(missing)
 }
 
-/// Those of topics that are not there which this client may not create.
+/// The missing topics that this client may not create.
 fn not_created(cluster: &Cluster, topics: &[&str]) -> Result<Vec<Right>, LogError> {
     if topics.is_empty() {
         return Ok(vec![]);
@@ -93,7 +93,7 @@ fn not_created(cluster: &Cluster, topics: &[&str]) -> Result<Vec<Right>, LogErro
     Ok(refused.map(|topic| Right { resource: Resource::Topic(topic), operation: Operation::Create }).collect())
 }
 
-/// The permitted operations. `None`: the brokers do not report them.
+/// The permitted operations; `None` if the brokers do not report them.
 fn allowed(answer: Result<Allowed, Code>, what: &str) -> Result<Allowed, LogError> {
     match answer {
         Err(Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed) => Ok(Some(vec![])),

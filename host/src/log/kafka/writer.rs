@@ -9,18 +9,18 @@ use super::super::{LogError, Writer};
 use super::cluster::Cluster;
 use super::producer::{TransactionalProducer, check};
 
-/// The longest time that a transaction may be open: one that deploys a large file over a slow line takes its time. The
-/// next writer takes the same id, and does not wait for that.
+/// The maximum duration of a transaction. Deploying a large file over a slow connection takes long. The next writer
+/// takes the same id, and does not wait that long.
 const TRANSACTION_TIME: Duration = Duration::from_secs(60);
 
-/// A transactional producer that is in no group.
+/// A transactional producer outside of any group.
 pub(super) struct KafkaWriter {
     cluster: Arc<Cluster>,
     producer: TransactionalProducer,
 }
 
 impl KafkaWriter {
-    /// Takes the id: the brokers fence its former owner, and answer when the former owner's transaction is decided.
+    /// Takes the id. The brokers fence its former owner, and answer when the former owner's transaction is decided.
     pub(super) fn take(cluster: &Arc<Cluster>, transactional_id: &str) -> Result<Self, LogError> {
         if transactional_id.is_empty() {
             return Err(LogError::Invalid("a transactional id must not be empty".to_owned()));
@@ -32,8 +32,8 @@ impl KafkaWriter {
 
 impl Writer for KafkaWriter {
     fn write(&mut self, records: &[NewRecord]) -> Result<(), LogError> {
-        // Before the transaction begins: an abort right behind an earlier commit can reach the coordinator before the
-        // transaction that it is to end, which breaks the producer for good.
+        // Called before the transaction begins. An abort right after an earlier commit can reach the coordinator before
+        // the transaction that it should end, which breaks the producer permanently.
         let now = crate::log::now();
         records.iter().try_for_each(|record| check(&self.cluster, record.borrowed(), now).map(|_| ()))?;
         let producer = &mut self.producer;
@@ -44,7 +44,7 @@ impl Writer for KafkaWriter {
         match written {
             Err(LogError::CommitUnknown(why)) => Err(LogError::CommitUnknown(why)),
             Err(error) => {
-                // The first failure is reported; a producer that cannot even abort says so at the next write.
+                // The first failure is reported. If the producer cannot even abort, the next write reports that.
                 let _ = self.producer.abort();
                 Err(match error {
                     LogError::Refused(on_arrival) => LogError::RecordRefused(on_arrival.to_string()),

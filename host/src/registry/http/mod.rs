@@ -99,7 +99,8 @@ async fn bounded(body: Body, patience: Duration) -> Result<Vec<u8>, Refusal> {
 async fn whole(mut body: Body) -> Result<Vec<u8>, Refusal> {
     let mut bytes = vec![];
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        let frame = frame.map_err(|error| Refusal::new(400, format!("The body of the request ended early: {error}")))?;
+        let frame =
+            frame.map_err(|error| Refusal::new(400, format!("The body of the request ended early: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() + data.len() > BODY_BYTES_MAX {
             let told = format!("The body of the request is larger than {BODY_BYTES_MAX} bytes");

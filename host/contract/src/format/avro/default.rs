@@ -32,8 +32,7 @@ impl Encoder<'_> {
         if depth > DEPTH_MAX {
             return Err(format!("it is nested more than {DEPTH_MAX} deep"));
         }
-        self.tries_left =
-            self.tries_left.checked_sub(1).ok_or("it has too many values, or fits too many branches")?;
+        self.tries_left = self.tries_left.checked_sub(1).ok_or("it has too many values, or fits too many branches")?;
         let (schema, depth) = (self.schema, depth + 1);
         let misfit = || format!("{} is not a value of {}", shown(value), schema.describe(ty));
         let long = || value.as_i64().ok_or_else(misfit);

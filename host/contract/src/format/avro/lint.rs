@@ -19,7 +19,10 @@ pub fn lint(schema: &Schema) -> Vec<Problem> {
             _ => continue,
         };
         if name.namespace().is_empty() {
-            tell(name.full(), "there is no `namespace`: it could not be distinguished from another team's type of this name");
+            tell(
+                name.full(),
+                "there is no `namespace`: it could not be distinguished from another team's type of this name",
+            );
         }
         if doc.is_some_and(Option::is_none) {
             tell(name.full(), "there is no `doc`: say in a sentence what it is");

@@ -290,9 +290,7 @@ impl<'a> Parser<'a> {
                 }
             }
         }
-        self.wrong(format!(
-            "there is no type `{name}`; it is not a type of Avro, and no file of the folder defines it"
-        ))
+        self.wrong(format!("there is no type `{name}`; it is not a type of Avro, and no file of the folder defines it"))
     }
 
     /// Parses a definition at its own place.

@@ -218,9 +218,7 @@ impl<'a> Resolver<'a> {
         self.tries_left = self.tries_left.saturating_sub(1);
         if self.depth >= DEPTH_MAX || self.tries_left == 0 {
             let what = match self.tries_left {
-                0 => format!(
-                    "more than {TRIES_MAX} pairs of types match; give the branches of unions other names"
-                ),
+                0 => format!("more than {TRIES_MAX} pairs of types match; give the branches of unions other names"),
                 _ => format!("types refer to each other more than {DEPTH_MAX} deep"),
             };
             self.mismatch(what.clone());

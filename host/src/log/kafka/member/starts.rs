@@ -1,4 +1,4 @@
-//! Determines where a member starts in its assigned partitions, and which records it has lost there.
+//! Determines the start positions of a member in its assigned partitions, and the records that were lost there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use super::super::record::{list_of, positions_list, positions_of, said_topics, s
 use super::{KafkaMember, POSITIONS_TIME_MAX};
 
 impl KafkaMember {
-    /// The partitions with the positions to start at: the committed ones, or else where the options say. Committed ones
-    /// that their partition has no more are replaced by the first that it has, and noted as losses. A start elsewhere
-    /// than at the beginning is committed here: it would be another one after a restart.
+    /// Returns the partitions with their start positions: the committed ones, or otherwise those of the options. If a
+    /// partition no longer has a committed position, its first offset is used, and the loss is recorded. A start that
+    /// is not at the beginning is committed here, because it would be another one after a restart.
     ///
-    /// Asked for here, and not left to librdkafka, which would do it some time after the assignment. The caller reads a
-    /// copy of the state from its changelog next, and the positions have to be fixed *before*: an earlier owner that
-    /// lost the partition without noticing may have sent its positions already, and can still commit them. If it does
-    /// so after its changelog was read and before the positions were, the new owner goes on behind records whose
-    /// effects its state lacks. So the question is for stable positions (`isolation.level=read_committed` makes
-    /// librdkafka ask so): the brokers answer when such a transaction is decided. Later ones of an earlier owner fail,
-    /// by the group's generation.
+    /// The positions are not left to librdkafka, which would fetch them some time after the assignment. The caller
+    /// reads a copy of the state from its changelog next, and the positions have to be fixed *before* that. An earlier
+    /// owner that lost the partition without noticing may have sent its positions already, and can still commit them.
+    /// If it did so after its changelog was read but before the positions were, the new owner would continue behind
+    /// records whose effects its state lacks. So the request is for stable positions (librdkafka requests them with
+    /// `isolation.level=read_committed`): the brokers answer when such a transaction is decided. Later commits of an
+    /// earlier owner fail, because of the group's generation.
     ///
-    /// A position in a topic that was deleted since is none in the topic that has its name now: that one is read from
-    /// its beginning.
+    /// A committed position of a topic that was deleted is not valid for a new topic of the same name. The new topic is
+    /// read from its beginning.
     pub(super) fn starts(&mut self, partitions: &[TopicPartition]) -> Result<TopicPartitionList, LogError> {
         if partitions.is_empty() {
             return Ok(TopicPartitionList::new());
@@ -75,7 +75,7 @@ impl KafkaMember {
         Ok(positions_list(starts))
     }
 
-    /// The identity of the topic that has this name now.
+    /// The id of the topic that has this name now.
     fn topic_id(&mut self, topic: &Topic) -> Result<Option<TopicId>, LogError> {
         let id = self.cluster.topic_id(topic).map_err(|error| match error {
             LogError::UnknownTopic(name) => LogError::Unreachable(format!("topic `{name}` was deleted")),
@@ -87,14 +87,14 @@ impl KafkaMember {
         Ok(id)
     }
 
-    /// Commits positions that no transaction leads to. Whatever fails, the positions are asked for again.
+    /// Commits positions outside of a transaction. After any failure, the positions are requested again.
     pub(super) fn commit_positions(&self, mut positions: TopicPartitionList) -> Result<(), LogError> {
         say_topics(&mut positions, &self.ids);
         let failed = |error| LogError::Unreachable(format!("committing where to go on: {error}"));
         self.consumer.commit(&positions, CommitMode::Sync).map_err(failed)
     }
 
-    /// The first offset of the partitions of these topics, and the one after the last. Topics that are gone have none.
+    /// The first offset of the partitions of these topics, and the offset after the last. A deleted topic has none.
     fn extents(&self, topics: BTreeSet<Topic>) -> Result<BTreeMap<TopicPartition, (Offset, Offset)>, LogError> {
         let mut extents = BTreeMap::new();
         for topic in topics {
@@ -111,8 +111,8 @@ impl KafkaMember {
         Ok(extents)
     }
 
-    /// Finds out what was lost where librdkafka went on elsewhere. If it fails, this member reads nothing more. A
-    /// partition that was not read from yet was looked at when it was assigned.
+    /// Determines the loss if librdkafka has continued at another position. If this fails, the member reads nothing
+    /// more. A partition that was not read from yet was checked when it was assigned.
     pub(super) fn look_for_losses(&mut self) -> Result<(), LogError> {
         if !self.consumer.context().take_reset() {
             return Ok(());
@@ -124,7 +124,7 @@ impl KafkaMember {
                 continue;
             };
             if let Some(loss) = lost(partition, position, *first, Some(*end)) {
-                // What is done again after an abort is read from here on: a loss is reported once.
+                // After an abort, records are read again from here, so that a loss is reported once.
                 self.read.seek(partition, loss.first);
                 if let Some(back) = self.back.get_mut(partition) {
                     *back = loss.first;
