@@ -68,7 +68,7 @@ fn the_embedded_log_refuses_writes_while_its_disk_is_full() {
     member.send(record("in", "of a transaction")).unwrap();
     is_full(member.commit(&[]));
     assert!(matches!(log.health(), LogHealth::Hindered(why) if why.what.contains("the disk is full")));
-    // What is there can be read.
+    // The existing content can be read.
     member.resume(&assigned).unwrap();
     let Polled::Records(records) = member.poll(std::time::Duration::from_secs(10)).unwrap() else { panic!() };
     assert_eq!(records[0].value.as_deref(), Some(&b"before"[..]));

@@ -238,8 +238,8 @@ impl App {
         }
     }
 
-    /// Runs one worker over what there is. The process ends without any goodbye, as one that is killed does, except
-    /// that [`Stop::Idle`] gives the flusher the time that a working host has anyway.
+    /// Runs one worker over the existing records. The process ends without a shutdown, like a killed one, except that
+    /// [`Stop::Idle`] gives the flusher the time that a working host has anyway.
     fn drain(&self, kind: EngineKind, stop: Stop) -> Used {
         let (started, cpu) = (Instant::now(), cpu_seconds());
         let engine = open_engine(kind, &self.folder.join("state"), CACHE_BYTES).unwrap();

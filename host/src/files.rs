@@ -7,7 +7,7 @@ use std::path::Path;
 /// The maximum size of a text file, in bytes.
 const TEXT_BYTES_MAX: u64 = 16 << 20;
 
-/// Reads a text file. A pipe is refused, because opening it may wait for ever, and so is a file without an end.
+/// Reads a text file. A pipe is refused, because opening it may wait forever, and so is a file without an end.
 ///
 /// # Errors
 /// If the file cannot be read, is not a regular file, is too large, or is not UTF-8.

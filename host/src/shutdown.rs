@@ -26,7 +26,7 @@ struct Signal {
 }
 
 impl Shutdown {
-    /// Asks all threads to end. Returns true if nobody had asked before.
+    /// Asks all threads to end. Returns true for the first request.
     pub fn request(&self) -> bool {
         let sleepers = lock(&self.0.sleepers);
         let is_first = !self.0.is_requested.swap(true, Ordering::Relaxed);

@@ -131,7 +131,7 @@ pub(crate) fn a_restore_behind_an_open_transaction_goes_on_when_its_owner_is_gon
     ghost.send(write).unwrap();
     let open = || log.watermarks(CHANGELOG).unwrap().iter().any(|bounds| bounds.end > bounds.high);
     until("the ghost has an open transaction in the changelog", open);
-    // Nobody polls it any more, and nothing of it is ended.
+    // Nothing polls it any more, and nothing of it is ended.
     std::mem::forget(ghost);
     log.append(&[scripts.record(task.0, "k-restored", "count", 1)]).unwrap();
     let source = TopicPartition { topic: "in".into(), partition: task };

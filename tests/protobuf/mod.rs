@@ -113,7 +113,7 @@ fn messages_are_read_and_written_as_prost_reflect_does() {
             // The same value has the same bytes, whatever order it came in.
             let other = [vec![2, 0], shuffled(&bytes[1..], &mut dice)].concat();
             assert_eq!(codec.again(&other), written, "seed {seed}");
-            // A value does not depend on the one whose memory it takes over.
+            // A value does not depend on the earlier value whose memory it reuses.
             codec.decoder.decode_into(&other, &mut place).unwrap();
             assert_eq!(format!("{place:?}"), format!("{:?}", codec.decoder.decode(&bytes).unwrap()), "seed {seed}");
         }
@@ -259,7 +259,7 @@ fn a_number_that_means_something_else_for_the_writer_is_never_guessed() {
     assert_eq!(decoder.plan().mismatches().len(), 1);
     let refused = decoder.decode(&[0, 8, 1]).unwrap_err().to_string();
     assert_eq!(refused, "the writer's field `a` is of another type");
-    // Where it is not there, nothing is wrong.
+    // If the field is absent, nothing is wrong.
     decoder.decode(&[0, 18, 1, b'x']).unwrap();
 }
 

@@ -80,7 +80,7 @@ fn tables() -> Entries {
             .map(|(key, n, note)| ((FACTS, Bytes::from(key)), fact(n, note)))
             .into_iter()
             .collect::<Entries>();
-    // Without the id that stands in front of it.
+    // Removes the schema id in front of it.
     let key = framed(0, &schema("Point"), &json!({"x": 7, "y": {"double": 0.5}})).split_off(5);
     entries.insert((NAMED, key.into()), Bytes::from_static(&[0, 255]));
     entries

@@ -65,7 +65,7 @@ impl Shop {
         self.run(&["produce", self.input, "--key", "id", "--file", file.path().to_str().unwrap()]).unwrap();
     }
 
-    /// Handles all that is there. Returns the counts.
+    /// Handles all available records. Returns the counts.
     pub(crate) fn until_idle(&self) -> Value {
         serde_json::from_str(&self.run(&["run", "--until-idle", "--json"]).unwrap()).unwrap()
     }

@@ -34,7 +34,7 @@ fn a_broker_that_assigns_gives_added_partitions_to_a_component_without_state() {
     assert!(!rejoins);
 }
 
-/// Returns true if a member had to join again for partitions that nobody read.
+/// Returns true if a member had to rejoin because nobody read some partitions.
 fn reads_added_partitions(broker: &Kafka, options: &str) -> bool {
     let app = stateless(broker, 2, options, "1s", "attempts = 1\nretry = [\"200ms\"]");
     let scripts = Scripts::of(&app);
@@ -99,8 +99,7 @@ fn a_component_with_state_stops_before_its_state_is_split_and_continues_when_acc
     host.stop();
 }
 
-/// The host runs all the time: its component stops when its input grows, and goes on when the state is where the keys
-/// lead now.
+/// The host runs all the time. Its component stops when its input grows, and continues when the state has been moved.
 #[test]
 fn a_component_continues_with_all_its_state_after_a_move() {
     let broker = Kafka::start();
@@ -136,7 +135,7 @@ fn a_component_continues_with_all_its_state_after_a_move() {
     until("it goes on", || stopped().is_empty());
     send(4, "second");
     until("it has handled these, too", || status(&app, NAME)["handled"] == 16);
-    // What was handled before is known wherever it comes again.
+    // A message that was handled before is recognized wherever it arrives again.
     send(4, "first");
     until("these are known", || status(&app, NAME)["duplicates"] == 8);
     host.stop();

@@ -19,7 +19,7 @@ use collector::{Collector, Received};
 /// The trace and the span of whatever produced the first record.
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PRODUCER: &str = "b7ad6b7169203331";
-/// The address of a collector that is not there.
+/// The address of a collector that does not exist.
 const UNUSED: &str = "http://127.0.0.1:1";
 /// The component that reads the outputs of the first one.
 const READER: &str = "clinic.reader";
@@ -289,7 +289,7 @@ fn a_killed_host_emits_the_same_bytes_and_an_unsampled_trace_has_no_spans() {
     let headers = vec![Header::new("traceparent", Bytes::from(unsampled.clone()))];
     records.push(NewRecord { headers, ..scripts.record(0, "k", "count", 0) });
     app.log().append(&records).unwrap();
-    // A copy of the app that nobody kills.
+    // A copy of the app that is not killed.
     let other = App { data: copy(app.data.path()), folder: app.folder.clone(), bootstrap: None, registry: None };
     for _ in 0..heddle_fixtures::scaled(3, 20) {
         let host = Host::start(&app);

@@ -182,7 +182,7 @@ impl OpenBatch {
     }
 }
 
-/// A batch whose commit is under way.
+/// A batch that is being committed.
 #[derive(Debug)]
 #[must_use = "a sealed batch is either committed or given up"]
 pub struct SealedBatch {

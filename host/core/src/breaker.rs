@@ -155,7 +155,7 @@ impl Breaker {
             (BreakerState::Closed, _) if self.counts(failed, now) => self.open(now),
             (BreakerState::HalfOpen, true) => self.open(now),
             (BreakerState::HalfOpen, false) => BreakerState::Closed,
-            // The delivery was under way when the breaker opened.
+            // The delivery was running when the breaker opened.
             (state, _) => state,
         };
         let changed = next != self.state;

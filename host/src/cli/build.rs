@@ -23,7 +23,7 @@ pub(super) struct Build {
     #[arg(long)]
     wit_only: bool,
 
-    /// Print the built files as JSON, one object a line.
+    /// Print the built files as JSON, one object per line.
     #[arg(long)]
     json: bool,
 }

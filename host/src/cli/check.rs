@@ -25,7 +25,7 @@ use crate::runtime::{KnownTopics, OWN_TOPIC, rights, task_spec};
 /// Check the built components against the registry and the topics, without running them.
 #[derive(Debug, Args)]
 pub(super) struct Check {
-    /// Print the findings as JSON, one object a line.
+    /// Print the findings as JSON, one object per line.
     #[arg(long)]
     json: bool,
 }

@@ -50,7 +50,7 @@ pub(super) struct Run {
     #[arg(long)]
     until_idle: bool,
 
-    /// Print the counts at the end as JSON, one object a component.
+    /// Print the counts at the end as JSON, one object per component.
     #[arg(long)]
     json: bool,
 }

@@ -159,7 +159,7 @@ impl Hosts {
         host.host == self.me.host || HostClient::new(&host.admin, &self.reach, ALIVE_WAIT).is_alive()
     }
 
-    /// Finds another running host with this host's name. Two such hosts would fence each other for ever.
+    /// Finds another running host with this host's name. Two such hosts would fence each other forever.
     ///
     /// # Errors
     /// If the topic cannot be read.

@@ -31,7 +31,7 @@ pub fn short_lived_tables(log: &dyn Log, manifest: &Manifest) -> Vec<String> {
     manifest.tables.iter().filter_map(trouble).collect()
 }
 
-/// Tables whose keys are taken for text because nobody says what they are, a line each.
+/// Tables whose keys are taken for text because nothing declares their type, one per line.
 #[must_use]
 pub fn untyped_table_keys(contract: &Contract, manifest: &Manifest) -> Vec<String> {
     let trouble = |(name, table): (&String, &TableSpec)| {

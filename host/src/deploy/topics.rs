@@ -252,7 +252,7 @@ impl Topics {
             value: value.map_err(|e| LogError::Invalid(e.to_string()))?.map(Bytes::from),
             headers: vec![],
         }];
-        // Files that no record names any more are deleted.
+        // Files that no record names are deleted.
         if let Some(now) = &deployment {
             let kept = |release: &Release| {
                 now.release.digest == release.digest || now.history().any(|kept| kept.digest == release.digest)

@@ -96,7 +96,7 @@ pub fn refusal(spec: &TaskSpec, manifest: &Manifest, topics: &PartitionCounts) -
     )))
 }
 
-/// The reason why the tables of tasks cannot be read beside an input of so many partitions.
+/// The reason why the tables of tasks cannot be read together with an input of this many partitions.
 fn table_refusal(
     spec: &TaskSpec,
     name: &str,

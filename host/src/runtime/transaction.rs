@@ -364,7 +364,7 @@ impl Transaction {
     }
 }
 
-/// The error of a turn whose transaction cannot be committed. `sent` has its records, of so many deliveries.
+/// The error of a turn whose transaction cannot be committed. `sent` has its records, of `deliveries` deliveries.
 fn aborted(error: LogError, sent: &Sent, deliveries: u64, parts: &mut Parts<'_>) -> TurnError {
     match error {
         LogError::Abort(cause) => TurnError::Abort(Abort { kind: AbortCause::Log, cause, deliveries, splits: true }),

@@ -56,7 +56,8 @@ struct Store {
     tree: Arc<dyn StateStore>,
     /// The copy that was on disk when the tree was opened.
     found: Option<Found>,
-    /// By what it knows its keys, if it is a table: its changelog is written by others.
+    /// The part of a record's key by which a table finds its entries; `None` for a store. Others write the changelog of
+    /// a table.
     table: Option<TableKeys>,
 }
 

@@ -135,7 +135,7 @@ impl Report for SpansDropped<'_> {
     }
 }
 
-/// The log could not drop what it need not keep. It is tried again.
+/// The log could not drop data that it need not keep. The upkeep is tried again.
 #[derive(Debug)]
 pub struct UpkeepFailed<'e> {
     /// The error.

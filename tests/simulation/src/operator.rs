@@ -93,7 +93,7 @@ impl Life {
         }
     }
 
-    /// Changes reference data when so many records were produced.
+    /// Changes reference data when this many records were produced.
     fn change_reference(&self, produced: usize) {
         let plan = &self.world.plan;
         let Some(reference) = &plan.reference else { return };

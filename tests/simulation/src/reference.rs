@@ -39,7 +39,7 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// That of a seed, for a life of so many records.
+    /// The changes of a seed, for a life with this many records.
     pub(crate) fn of(seed: u64, records: usize, topic_ids: bool) -> Option<Self> {
         let mut chance = Chance::new(seed, Stream::Tables);
         if !chance.one_in(3) {

@@ -1,4 +1,4 @@
-//! The plan for a record: what it needs, as far as that is known without its handler. Planning records nothing.
+//! The plan for a record: its needs, as far as they are known without its handler. Planning records nothing.
 //!
 //! ```text
 //!            ┌─ of a table ───────────> change of the table

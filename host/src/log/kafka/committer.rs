@@ -71,7 +71,7 @@ pub(super) struct Ended<P> {
 
 /// The thread that commits.
 pub(super) struct Committer<P> {
-    /// Absent once nothing more is to be committed.
+    /// Absent once no further commits follow.
     begin: Option<Sender<Begun<P>>>,
     ended: Receiver<Ended<P>>,
     /// Absent once it is abandoned.

@@ -6,9 +6,9 @@
 //! commit takes 105 ms. librdkafka flushes by itself, and returns as soon as the broker has answered. Its flush waits
 //! until the reports of all deliveries were served, which the thread of a `ThreadedProducer` does.
 //!
-//! rdkafka hands out a group's metadata but does not show what is in it. A consumer that was away for too long has
-//! neither member id nor generation until it joined again, and a broker takes positions without both from anybody: what
-//! fences a zombie would be missing. So both are looked at here, in the metadata that is sent.
+//! rdkafka returns a group's metadata but does not show its content. A consumer that was away for too long has neither
+//! member id nor generation until it has rejoined. A broker accepts positions without both from anyone, so a zombie
+//! would not be fenced. Therefore both are checked here, in the metadata that is sent.
 //!
 //! rdkafka does not have the request for the identity of a topic, nor those for the operations that a client may
 //! use.
@@ -86,9 +86,9 @@ pub(super) fn commit_transaction<P: ProducerContext>(
     unsafe { take(native::rd_kafka_commit_transaction(producer.client().native_ptr(), milliseconds(timeout))) }
 }
 
-/// Replaces the positions in `list` by what the brokers answer: the beginning and the end are asked for as such, any
-/// other number is taken as a time. One question to each broker, where rdkafka asks for one partition at a time. Every
-/// element has its own error.
+/// Replaces the positions in `list` with the answers of the brokers. The beginning and the end are requested as such,
+/// and any other number is taken as a time. There is one request for each broker, where rdkafka sends one for each
+/// partition. Every element has its own error.
 pub(super) fn offsets<C: ClientContext>(
     client: &Client<C>,
     list: &TopicPartitionList,

@@ -48,7 +48,7 @@ const CREATE_TIME_MAX: Duration = CONNECT_TIME_MAX.saturating_add(INIT_TIME_MAX)
 const CALL_PAUSE: Duration = Duration::from_millis(20);
 /// The longest single wait for room in the producer's queue.
 const QUEUE_PAUSE: Duration = Duration::from_millis(5);
-/// The number of the partition of a record whose place nobody asks for.
+/// The number of a partition whose end offset is not requested.
 const UNTRACKED: usize = 0;
 
 /// A member's producer.
@@ -150,7 +150,7 @@ impl TransactionalProducer {
 
     /// Adds `record` to the transaction, opening one if there is none.
     pub(super) fn send(&mut self, record: NewRecordRef<'_>) -> Result<(), LogError> {
-        // Its time was looked at before; what is near a bound is for the broker to say.
+        // Its timestamp was checked before. The broker decides about one near a bound.
         let limits = check(&self.cluster, record, record.timestamp.unwrap_or(Timestamp(0)))?;
         self.batch_bytes_wanted = self.batch_bytes_wanted.min(limits.batch_bytes_max);
         self.open()?;
@@ -217,7 +217,7 @@ impl TransactionalProducer {
         self.ends()
     }
 
-    /// Commits what was sent, without a group. Where it went is not asked for.
+    /// Commits the records that were sent, without a group. Their end offsets are not requested.
     pub(super) fn commit_alone(&mut self) -> Result<(), LogError> {
         if self.open { self.end() } else { Ok(()) }
     }
@@ -279,7 +279,7 @@ impl TransactionalProducer {
         Ok(())
     }
 
-    /// Calls until it succeeds, fails for good, or failed for too long.
+    /// Calls until it succeeds, fails permanently, or has failed for too long.
     fn repeat(
         &self,
         call: impl Fn(&ThreadedProducer<Deliveries>, Duration) -> Result<(), Failure>,
@@ -377,7 +377,8 @@ fn create(
     Ok(producer)
 }
 
-/// Once a producer is broken for good, librdkafka answers every call with "fatal": the reason is kept apart.
+/// Once a producer is broken permanently, librdkafka answers every call with "fatal". So the reason is stored
+/// separately.
 fn underlying(producer: &ThreadedProducer<Deliveries>, failure: Failure) -> Failure {
     match producer.client().fatal_error() {
         Some((code, text)) => Failure { code, text, fatal: true, ..failure },
@@ -385,7 +386,7 @@ fn underlying(producer: &ThreadedProducer<Deliveries>, failure: Failure) -> Fail
     }
 }
 
-/// Calls with the time that is left until `deadline`, until it succeeds or fails for good.
+/// Calls with the time that is left until `deadline`, until it succeeds or fails permanently.
 fn repeat<P>(
     producer: &P,
     deadline: Instant,

@@ -115,7 +115,7 @@ pub struct Span {
     /// The number of links that were left out.
     #[prost(uint32, tag = "14")]
     pub dropped_links_count: u32,
-    /// The status; absent if nothing is to be said.
+    /// The status; absent if there is none.
     #[prost(message, optional, tag = "15")]
     pub status: Option<Status>,
     /// The flags of the trace context, and whether the parent is remote.

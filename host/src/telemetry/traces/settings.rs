@@ -15,7 +15,7 @@ use thiserror::Error;
 const COLLECTOR: &str = "http://localhost:4318";
 /// The path of traces at a collector.
 const PATH: &str = "/v1/traces";
-/// A transaction hands over all its spans at once, so the queue is larger than the 2,048 of OpenTelemetry.
+/// A transaction passes all its spans at once, so the queue is larger than OpenTelemetry's 2,048.
 const QUEUE_SPANS: usize = 16_384;
 
 /// The settings of a host that exports spans.

@@ -18,9 +18,9 @@ use crate::telemetry::Outcome;
 const CREATES_MAX: usize = 1_000;
 /// The largest key that becomes an attribute, in bytes.
 const KEY_BYTES_MAX: usize = 256;
-/// The flag that says that it is known whether the parent is in another process.
+/// The flag that marks the location of the parent as known.
 const KNOWS_PARENT: u32 = 0x100;
-/// The flag that says that the parent is in another process.
+/// The flag that marks the parent as being in another process.
 const REMOTE_PARENT: u32 = 0x200;
 
 /// The span of a delivery. It becomes spans of OTLP when the outcome of its transaction is known.
