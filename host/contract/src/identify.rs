@@ -19,7 +19,7 @@ pub enum IdPath {
 
 /// The reason why a path does not lead to a field that can identify a message.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("the id of the topic `{topic}` is said to be in the field `{path}` of its values, but {what}")]
+#[error("the id of the topic `{topic}` cannot be the field `{path}` of its values: {what}")]
 pub struct IdError {
     /// The topic.
     pub topic: String,

@@ -385,7 +385,7 @@ fn create_smaller(log: &dyn Log, spec: &TopicSpec, why: &str) -> Result<(), FitE
             let options = spec.options.iter().map(|(name, value)| format!("{name} = {value}"));
             let options = options.collect::<Vec<_>>().join(", ");
             let why = format!(
-                "{why}; it was to have {} partitions and {options}: create it by hand with what the cluster allows",
+                "{why}; it needs {} partitions and {options}: create it by hand with what the cluster allows",
                 spec.partitions
             );
             Err(FitError::Topic { topic: spec.name.clone(), cause: LogError::Invalid(why) })

@@ -224,7 +224,7 @@ fn diff(registry: &dyn Registry, subject: &str, from: u32, to: Option<u32>, as_j
         }
     }
     if found.is_empty() {
-        eprintln!("versions {} and {} of {subject} say the same", old.version, new.version);
+        eprintln!("versions {} and {} of {subject} are equal", old.version, new.version);
     }
     Ok(())
 }

@@ -294,7 +294,7 @@ fn check(options: &MemberOptions) -> Result<(), LogError> {
         return invalid("a transactional id must not be empty");
     }
     if options.batch_records_max == 0 {
-        return invalid("the most records that a poll hands out must be at least 1");
+        return invalid("the maximum number of records of a poll must be at least 1");
     }
     Ok(())
 }

@@ -119,6 +119,6 @@ fn created(spec: &TopicSpec, answers: &Answers) -> Result<(), LogError> {
         Some(None) => Ok(()),
         Some(Some(Code::TopicAlreadyExists)) => Err(LogError::TopicExists(name.clone())),
         Some(Some(code)) => Err(code_error(*code, &what)),
-        None => Err(LogError::Unreachable(format!("{what}: the brokers did not say how it ended"))),
+        None => Err(LogError::Unreachable(format!("{what}: the brokers did not report the outcome"))),
     }
 }

@@ -90,7 +90,7 @@ impl KafkaMember {
     /// Commits positions outside of a transaction. After any failure, the positions are requested again.
     pub(super) fn commit_positions(&self, mut positions: TopicPartitionList) -> Result<(), LogError> {
         say_topics(&mut positions, &self.ids);
-        let failed = |error| LogError::Unreachable(format!("committing where to go on: {error}"));
+        let failed = |error| LogError::Unreachable(format!("committing the start positions: {error}"));
         self.consumer.commit(&positions, CommitMode::Sync).map_err(failed)
     }
 
