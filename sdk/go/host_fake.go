@@ -171,13 +171,13 @@ type fakeTable[K, V any] struct {
 	entries map[string]pairs.Pair[K, V]
 }
 
-// Fill puts an entry into the table, as a record of its topic does. It is there in tests only.
+// Fill sets an entry of the table, as a record of its topic does. It exists in tests only.
 func (t *Table[K, V]) Fill(key K, value V) {
 	there()
 	t.fake.entries[keyText(key)] = pairs.Pair[K, V]{Key: key, Value: value}
 }
 
-// Unfill takes an entry out of the table, as a tombstone does. It is there in tests only.
+// Unfill deletes an entry of the table, as a tombstone does. It exists in tests only.
 func (t *Table[K, V]) Unfill(key K) {
 	there()
 	delete(t.fake.entries, keyText(key))

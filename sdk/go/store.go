@@ -38,13 +38,13 @@ func (s *OrderedStore[K, O, V]) Scan(prefix K, after O, limit uint32) []pairs.Pa
 	return s.scan(prefix, after, limit)
 }
 
-// Table is one table of the component: a read-only view of a compacted topic.
+// Table is a table of the component: a read-only view of a compacted topic.
 type Table[K, V any] struct {
 	get  func(key K) *V
 	fake fakeTable[K, V]
 }
 
-// Get is the newest value of a key, if there is one.
+// Get returns the newest value of a key, if there is one.
 func (t *Table[K, V]) Get(key K) (V, bool) {
 	if value := t.get(key); value != nil {
 		return *value, true
@@ -53,14 +53,14 @@ func (t *Table[K, V]) Get(key K) (V, bool) {
 	return none, false
 }
 
-// OrderedTable is a table whose keys have an order. O is an optional key: nil is none.
+// OrderedTable is a table with ordered keys. O is the type of an optional key, which may be nil.
 type OrderedTable[K, O, V any] struct {
 	Table[K, V]
 	scan func(prefix K, after O, limit uint32) []pairs.Pair[K, V]
 }
 
-// Scan is the entries whose keys begin with prefix, in the order of the keys' bytes, at most limit; with after, only those whose keys
-// are greater. At most 4 MiB together: a handler that asks for more fails.
+// Scan returns at most limit entries whose keys begin with prefix, in the order of the keys' bytes. With after, it
+// returns only those with greater keys. They have at most 4 MiB together: a handler that asks for more fails.
 func (t *OrderedTable[K, O, V]) Scan(prefix K, after O, limit uint32) []pairs.Pair[K, V] {
 	return t.scan(prefix, after, limit)
 }

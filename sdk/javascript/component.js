@@ -40,7 +40,7 @@ function determine() {
   globalThis.console = { ...sdk.log, log: sdk.log.info };
 }
 
-/** The words of whatever was thrown. Its own code may throw again. */
+/** The message of a thrown value. Its own code may throw again. */
 function words(of) {
   try {
     return String(of());

@@ -93,11 +93,11 @@ export interface Table<Key, Value> {
   get(key: Key): Value | null;
 }
 
-/** A table whose keys have an order. */
+/** A table with ordered keys. */
 export interface ScannableTable<Key, Value> extends Table<Key, Value> {
   /**
-   * The entries whose keys begin with `prefix`, in the order of the keys' bytes, at most `limit`; with `after`, only those whose
-   * keys are greater. At most 4 MiB together.
+   * Returns at most `limit` entries whose keys begin with `prefix`, in the order of the keys' bytes. With `after`,
+   * returns only those with greater keys. They have at most 4 MiB together.
    */
   scan(prefix: Key, after: Key | null, limit: number): Array<[Key, Value]>;
 }

@@ -30,6 +30,6 @@ export class TestHost {
   deliver(handler: (...args: any[]) => void, value: unknown, options?: DeliveryOptions): Outcome;
   /** The entries of a store. */
   store(name: string): Array<[any, any]>;
-  /** Puts an entry into a table, or with `null` takes it out, as a record of its topic does. */
+  /** Sets an entry of a table, or deletes it with `null`, as a record of its topic does. */
   fill(table: string, key: unknown, value: unknown): void;
 }

@@ -47,7 +47,7 @@ export const bool = plain((value) => (typeof value === "boolean" ? value : refus
 export const s32 = plain((value) =>
   typeof value === "number" && (value | 0) === value ? value : refuse("a whole number of 32 bits", value),
 );
-/** QuickJS hands the 32 bits over with a sign, both ways. */
+/** QuickJS passes the 32 bits as a signed number, in both directions. */
 export const u32 = {
   lift: (raw) => raw >>> 0,
   lower: (value) =>
@@ -61,7 +61,7 @@ export const f32 = plain((value) => {
   if (Number.isFinite(value) && !Number.isFinite(Math.fround(value))) throw new Misfit(`${value} does not fit into 32 bits`);
   return value;
 });
-/** QuickJS traps without words where a surrogate stands alone: text of the host has none. */
+/** QuickJS traps without a message on a lone surrogate. Text of the host has none. */
 export const string = plain((value) => {
   if (typeof value !== "string") refuse("a string", value);
   if (value.isWellFormed()) return value;

@@ -201,9 +201,9 @@ class Table(Generic[Key, Value]):
 
 
 class ScannableTable(Table[Key, Value]):
-    """A table whose keys have an order."""
+    """A table with ordered keys."""
 
     def scan(self, prefix: Key, after: Optional[Key], limit: int) -> List[Tuple[Key, Value]]:
-        """The entries whose keys begin with ``prefix``, in the order of the keys' bytes, at most ``limit``; with ``after``, only
-        those whose keys are greater. At most 4 MiB together."""
+        """Returns at most ``limit`` entries whose keys begin with ``prefix``, in the order of the keys' bytes. With
+        ``after``, returns only those with greater keys. They have at most 4 MiB together."""
         return _answering(self._name).scan(self._name, prefix, after, limit)

@@ -160,7 +160,7 @@ class TestHost:
         return {frozen: value for frozen, (_, value) in entries.items()}
 
     def fill(self, table: str, key: Any, value: Any) -> None:
-        """Puts an entry into a table, or with ``None`` takes it out, as a record of its topic does."""
+        """Sets an entry of a table, or deletes it with ``None``, as a record of its topic does."""
         name = "table_" + table.replace("-", "_")
         if name not in _world.TABLES:
             raise ValueError(f"{table} is not a table of this component")
