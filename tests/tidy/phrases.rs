@@ -49,12 +49,7 @@ const BANNED_TEST_NAMES: [Rule; 1] =
     [("", r"^(what|how|whether|who|whom|whose|where|why|which|whatever) ", "", "the subject of the promise")];
 
 /// Folders whose texts are still to be rewritten.
-const LATER: [&str; 4] = [
-    "host/contract/src/format/json_schema",
-    "host/contract/tests/json_schema.rs",
-    "host/src/cli/bench",
-    "host/src/values",
-];
+const LATER: [&str; 2] = ["host/contract/src/format/json_schema", "host/contract/tests/json_schema.rs"];
 
 /// A rule, compiled.
 struct Ban {

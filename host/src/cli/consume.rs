@@ -26,7 +26,7 @@ use crate::values::{Lines, parse_timestamp};
 /// The longest wait of a poll.
 const POLL_WAIT: Duration = Duration::from_millis(200);
 
-/// Print a topic's committed records: their decoded values, one a line.
+/// Print a topic's committed records: their decoded values, one per line.
 #[derive(Debug, Args)]
 pub(super) struct Consume {
     /// The topic.

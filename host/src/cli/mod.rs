@@ -60,9 +60,9 @@ enum Command {
     Dev(run::Run),
     /// Run all components as built.
     Run(run::Run),
-    /// Write records: one JSON value a line, encoded by the topic's schema.
+    /// Write records: one JSON value per line, encoded by the topic's schema.
     Produce(produce::Produce),
-    /// Print a topic's committed records: their decoded values, one a line.
+    /// Print a topic's committed records: their decoded values, one per line.
     Consume(consume::Consume),
     /// Switch all hosts to a component's file, without stopping them.
     Deploy(deploy::Deploy),

@@ -31,7 +31,7 @@ const CHUNK: usize = 1_000;
 /// The maximum length of a line, in bytes. Without a limit, a file without an end would take all memory.
 const LINE_BYTES_MAX: u64 = 256 << 20;
 
-/// Write records: one JSON value a line, encoded by the topic's schema.
+/// Write records: one JSON value per line, encoded by the topic's schema.
 ///
 /// A line `null` is a tombstone. With --json a line is a whole record, as `heddle consume --json` prints it:
 /// {"key": …, "headers": [["name", "text"], …], "timestamp": …, "partition": …, "value": …}.
@@ -124,7 +124,7 @@ impl Produce {
             Some(path) => Box::new(std::fs::File::open(path).with_context(|| {
                 Explained::new("cannot read the records")
                     .at(path.display())
-                    .hint("name a file of one JSON value a line")
+                    .hint("name a file of one JSON value per line")
             })?),
         };
         let (mut lines, mut input) = (vec![], BufReader::new(input));

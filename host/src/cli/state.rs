@@ -46,7 +46,7 @@ enum What {
         #[command(flatten)]
         raw: Raw,
     },
-    /// Print entries, one a line, in the order of their keys within each partition.
+    /// Print entries, one per line, in the order of their keys within each partition.
     List {
         /// The component.
         component: String,

@@ -1,18 +1,18 @@
-//! Conversion of keys and values to JSON and back to the same bytes. All commands and the admin API use it.
+//! Converts keys and values to JSON, and back to the same bytes. All commands and the admin API use it.
 //!
 //! ```text
 //!  bytes ──say──> Said { json, schema, exact }          Target ──bytes──> bytes
 //!  Record ──Lines::line──> one JSON object a record ──Records::record──> NewRecord
 //! ```
 //!
-//! JSON stands for itself if a [`Target`] would turn it into the same bytes. Otherwise the bytes become an object with
-//! one key. A value that looks like such an object is put into `$value`:
+//! A JSON value stands for itself if a [`Target`] would convert it to the same bytes. Otherwise, the bytes become an
+//! object with one key. A value that looks like such an object is put into `$value`:
 //!
 //! | JSON | bytes |
 //! |---|---|
 //! | `{"$bytes": "<base64>"}` | these bytes |
 //! | `{"$text": "<text>"}` | the text in UTF-8, without a schema |
-//! | `{"$value": <JSON>}` | the JSON as a value, whatever it looks like; also null, which alone means an absent value |
+//! | `{"$value": <JSON>}` | the JSON as a value, whatever it looks like; null, too, which alone means an absent value |
 
 mod records;
 mod written;
@@ -35,7 +35,7 @@ const BYTES: &str = "$bytes";
 const TEXT: &str = "$text";
 const VALUE: &str = "$value";
 
-/// What stands for an id in the tag of a schema that the record does not name.
+/// The replacement for an id in the tag of a schema that the record does not name.
 const PLAIN: &str = "plain";
 
 /// The number of hexadecimal digits of a schema's digest in a tag.
@@ -86,8 +86,8 @@ pub fn say_part(
     say_written(bytes, written, plain, is_typed).map(Some)
 }
 
-/// Converts a value of a table to JSON, like [`say`]: its record's headers are gone. `contract` is the wire of the
-/// table's topic, and the schema that the table is read by.
+/// Converts a value of a table to JSON, like [`say`], but without its record's headers. `contract` is the wire of the
+/// table's topic, and the schema with which the table is read.
 ///
 /// # Errors
 /// As for [`say`].
@@ -110,7 +110,7 @@ fn say_written(bytes: &[u8], written: Option<Written<'_>>, plain: Plain, is_type
     Ok(Said { json, schema: None, exact })
 }
 
-/// Converts bytes to a JSON string if they are text, or to null if they are absent.
+/// Converts bytes to a JSON string if they are text. Absent bytes become null.
 #[must_use]
 pub fn text_or_bytes(bytes: Option<&[u8]>) -> Value {
     match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
@@ -123,7 +123,7 @@ pub fn text_or_bytes(bytes: Option<&[u8]>) -> Value {
 /// Converts the result of [`text_or_bytes`] back to bytes.
 ///
 /// # Errors
-/// If it is something else.
+/// If it is another JSON value.
 pub fn from_text_or_bytes(json: &Value) -> Result<Option<Bytes>, String> {
     match (json, marker(json)) {
         (Value::Null, _) => Ok(None),
@@ -162,7 +162,7 @@ fn marker(json: &Value) -> Option<(&str, &Value)> {
     [BYTES, TEXT, VALUE].contains(&name.as_str()).then_some((name.as_str(), value))
 }
 
-/// Returns true if the JSON stands for bytes without a schema.
+/// Returns true if the JSON represents bytes without a schema.
 fn is_raw(json: &Value) -> bool {
     matches!(marker(json), Some((BYTES | TEXT, _)))
 }
@@ -202,11 +202,11 @@ pub struct Target {
     /// The ids of the branches in their order, if the schema is a union whose records are written with separate
     /// schemas.
     pub records: Vec<SchemaId>,
-    /// Where the record names the schema.
+    /// The place in which the record names the schema.
     pub frame: Frame,
 }
 
-/// Where a record names the schema of a key or value.
+/// The place in which a record names the schema of a key or value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frame {
     /// In front of it.
@@ -224,13 +224,13 @@ impl Target {
         Self { plain, schema: Ok(schema), records: vec![], frame: Frame::Prefix }
     }
 
-    /// The same with another frame.
+    /// Sets another frame.
     #[must_use]
     pub fn framed(self, frame: Frame) -> Self {
         Self { frame, ..self }
     }
 
-    /// The header that names the schema of what [`bytes`](Self::bytes) gives for `json`, if there is one.
+    /// The header that names the schema of the result of [`bytes`](Self::bytes) for `json`, if there is one.
     #[must_use]
     pub fn header(&self, part: Part, json: &Value) -> Option<Header> {
         let (Frame::Header(guid), Ok(Some((id, schema)))) = (self.frame, &self.schema) else { return None };
@@ -303,7 +303,7 @@ impl Target {
         let fields = names.iter().map(field).collect::<Result<Map<_, _>, _>>()?;
         let whole = match fields.values().collect::<Vec<_>>().as_slice() {
             [one] => self.value(one),
-            _ => Err("a key without a schema is made of one field".to_owned()),
+            _ => Err("a key without a schema consists of one field".to_owned()),
         };
         match self.schema.as_ref()? {
             Some((_, schema)) if schema.is_record() => whole.or_else(|_| self.value(&fields.into())),

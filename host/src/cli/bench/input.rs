@@ -1,4 +1,4 @@
-//! The records for a measurement: made from the topic's schema, or from the lines of a file, repeatedly.
+//! The records for a measurement: generated from the topic's schema, or from the lines of a file, repeatedly.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -33,13 +33,14 @@ pub(super) struct Lines {
 impl Lines {
     pub(super) fn read(path: &Path, key: Option<&str>) -> Result<Self> {
         let file = path.display().to_string();
-        let place = || Explained::new("cannot read the records").at(&file).hint("name a file of one JSON value a line");
+        let place =
+            || Explained::new("cannot read the records").at(&file).hint("name a file of one JSON value per line");
         let lines = BufReader::new(std::fs::File::open(path).with_context(place)?).lines();
         let lines = lines.collect::<Result<Vec<_>, _>>().with_context(place)?;
         let lines = lines.iter().filter(|line| !line.trim().is_empty());
         let values = lines.map(|line| serde_json::from_str(line)).collect::<Result<Vec<_>, _>>().with_context(place)?;
         if values.is_empty() {
-            bail!(Explained::new("there is no record").at(&file).hint("name a file of one JSON value a line"));
+            bail!(Explained::new("there is no record").at(&file).hint("name a file of one JSON value per line"));
         }
         Ok(Self { values, key: key.map(str::to_owned), file })
     }
@@ -107,8 +108,8 @@ fn values_of(registry: &dyn Registry, contract: &Contract, manifest: &Manifest, 
 }
 
 impl Input<'_> {
-    /// Writes the first `count` records. `told` receives the number of each chunk, and may stop the writing with an
-    /// error.
+    /// Writes the first `count` records. `told` is called with the number of each chunk, and may stop the writing with
+    /// an error.
     pub(super) fn write(&self, log: &dyn Log, count: u64, told: impl Fn(u64) -> Result<()>) -> Result<()> {
         let mut next = 0;
         while next < count {

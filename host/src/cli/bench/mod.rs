@@ -40,35 +40,34 @@ use crate::shutdown::Shutdown;
 use crate::usage::{cpu_seconds, memory_kb};
 use input::Lines;
 
-/// The interval between looks at the counts.
+/// The interval between readings of the counts.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// The maximum number of deliveries that are timed individually.
 const TIMED_MAX: u64 = 10_000;
 
-/// Measure the components as they were built: on records made from their topics' schemas, in an embedded log of their
-/// own.
+/// Measure the built components on records generated from their topics' schemas, in a temporary embedded log.
 #[derive(Debug, Args)]
 pub(super) struct Bench {
-    /// The component; all of them, one after the other, if none is given.
+    /// The component; all components, one after the other, if none is given.
     component: Option<String>,
 
-    /// How many records each takes.
+    /// The number of records for each component.
     #[arg(long, default_value_t = 100_000, value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
     records: u64,
 
-    /// How long each runs at most.
+    /// The maximum run time of each component, in seconds.
     #[arg(long, default_value_t = 60, value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
     seconds: u64,
 
-    /// A file of one JSON value a line, taken again and again, instead of records that are made.
+    /// A file with one JSON value per line, which is read repeatedly, instead of generated records.
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
 
-    /// The field of those values that becomes the record's key; without it records have none.
+    /// The field of these values that becomes the record's key; without it, records have no key.
     #[arg(long, value_name = "FIELD", requires = "from")]
     key: Option<String>,
 
-    /// Print the figures as JSON, one object a component.
+    /// Print the figures as JSON, one object per component.
     #[arg(long)]
     json: bool,
 }

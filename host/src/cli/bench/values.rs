@@ -1,6 +1,6 @@
 //! Values of a schema, generated from a number: the same number gives the same value.
 //!
-//! Texts are drawn from a thousand, so that keys repeat. Only the message id differs in every value.
+//! There are only a thousand different texts, so that keys repeat. Only the message id differs in every value.
 
 use heddle_contract::format::avro::binary::{
     write_boolean, write_bytes, write_double, write_float, write_index, write_long,
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_message_is_known_by_is_different_in_each() {
+    fn the_message_id_differs_in_every_value() {
         let orders = schemas("../examples/quickstart/contracts").into_iter();
         let orders = orders.filter(|schema| schema.json().contains("\"OrderCreated\"")).collect::<Vec<_>>();
         let schema = orders.first().unwrap();
