@@ -107,7 +107,7 @@ fn check_letters(app: &App, records: &[NewRecord]) {
     let mut by_place = BTreeMap::new();
     for letter in &letters {
         let place = (header(letter, "heddle.partition"), header(letter, "heddle.offset").parse::<i64>().unwrap());
-        assert!(by_place.insert(place, letter).is_none(), "one is there twice");
+        assert!(by_place.insert(place, letter).is_none(), "one occurs twice");
     }
     let inputs = app.records("in");
     let places = inputs.values().flatten().map(|r| (r.key.clone(), r.value.clone(), r)).collect::<Vec<_>>();

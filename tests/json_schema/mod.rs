@@ -189,7 +189,7 @@ fn values_that_do_not_fit_are_reported_with_their_place() {
     codec.decoder.decode(order(r#""id":"a""#).as_bytes()).unwrap();
     assert_eq!(refused(&order(r#""gift":true"#)), "at `id`: it is missing");
     assert_eq!(refused(&order(r#""id":7"#)), "at `id`: a number where a string belongs");
-    assert_eq!(refused(&order(r#""id":"a","lines":[]"#)), "the member `lines` at byte 56 is there twice");
+    assert_eq!(refused(&order(r#""id":"a","lines":[]"#)), "the member `lines` at byte 56 occurs twice");
     assert_eq!(
         refused(&order(r#""id":"a","bill":{"product":"p","price":"1"}"#)),
         "at `bill.price`: a string where a number belongs"
@@ -203,7 +203,7 @@ fn values_that_do_not_fit_are_reported_with_their_place() {
         refused(&order(r#""id":"a","labels":{"x":9223372036854775808}"#)),
         "the number 9223372036854775808 at byte 24 does not fit an integer of 64 bits"
     );
-    assert_eq!(refused(&order(r#""id":"a","labels":{"x":1,"x":2}"#)), "the member `x` at byte 32 is there twice");
+    assert_eq!(refused(&order(r#""id":"a","labels":{"x":1,"x":2}"#)), "the member `x` at byte 32 occurs twice");
     let misfit = |value: Val| codec.encoder.encode(&value, &mut vec![]).unwrap_err().to_string();
     assert_eq!(misfit(Val::Bool(true)), "at `.`: a value of another type than the contract's");
     let number = Codec::of(&json!({"type": "number"}));

@@ -144,7 +144,7 @@ fn types_that_contain_themselves_are_json_where_they_do() {
 }
 
 #[test]
-fn types_have_names_of_their_own() {
+fn types_of_the_same_title_have_different_names() {
     let place = |city: &str| json!({"type": "object", "title": "Place", "properties": {city: {"type": "string"}}});
     let types =
         types(json!({"title": "Trip 1.0", "type": "object", "required": ["from", "to", "stops"], "properties": {
@@ -156,7 +156,7 @@ fn types_have_names_of_their_own() {
 }
 
 #[test]
-fn what_types_do_not_say_is_checked() {
+fn rules_beyond_the_types_are_checked() {
     let schema = schema(&everything());
     let check = |change: &dyn Fn(&mut Value)| {
         let mut value = json!({"id": "1", "kind": "order", "lines": [{"product": "p"}], "status": "NEW", "total": 1.5,
@@ -177,7 +177,7 @@ fn what_types_do_not_say_is_checked() {
 #[test]
 fn json_is_read_exactly_or_not_at_all() {
     let refused = |text: &str| Reader::whole(text.as_bytes()).unwrap_err().to_string();
-    assert_eq!(refused(r#"{"a": 1, "b": {"a": 1, "a": 2}}"#), "the member `a` at byte 27 is there twice");
+    assert_eq!(refused(r#"{"a": 1, "b": {"a": 1, "a": 2}}"#), "the member `a` at byte 27 occurs twice");
     assert_eq!(refused("NaN"), "not JSON: NaN and Infinity are not JSON at byte 0");
     assert_eq!(refused("[-Infinity]"), "not JSON: NaN and Infinity are not JSON at byte 1");
     assert_eq!(refused("18446744073709551616"), "the number 18446744073709551616 at byte 0 does not fit 64 bits");
@@ -195,7 +195,7 @@ fn json_is_read_exactly_or_not_at_all() {
 }
 
 #[test]
-fn whatever_serde_reads_is_read_alike() {
+fn json_that_serde_reads_is_read_alike() {
     // Broken and whole JSON, from a few bytes that matter.
     let alphabet = b"{}[]\",:\\u01-.eE+ntrfalsx\x00\xc3\xbc \n";
     let mut state = 1u64;

@@ -1,5 +1,5 @@
-//! Whether one JSON Schema takes what another allowed: the common cases, by the rules that Confluent's registry
-//! documents.
+//! Checks that one JSON Schema accepts what another allows, in the common cases, by the rules in the documentation of
+//! Confluent's registry.
 //!
 //! - A new property is refused, because earlier values may hold anything under its name. It is accepted if the writer
 //!   allowed no other properties and the property is not required.
@@ -7,28 +7,29 @@
 //! - Types, enums and bounds may widen, never narrow. A required property may become optional; an optional one may
 //!   become required only with a default.
 //!
-//! `$ref`s within the document are followed; what others refer to has to be in it. What is not known here (patterns,
-//! `if`, `dependencies`, …) must stay the same or go.
+//! `$ref`s within the document are followed, so it has to contain all schemas to which others refer. Keywords that are
+//! not known here (patterns, `if`, `dependencies`, …) must not change, but can be removed.
 
 use serde_json::Value;
 
 use crate::compat::Problem;
 
-/// The most problems that are told.
+/// The maximum number of problems that are reported.
 const PROBLEMS_MAX: usize = 20;
-/// How deep schemas may be within each other, references followed.
+/// The maximum nesting of schemas, including references.
 const DEPTH_MAX: usize = 64;
-/// How many pairs are compared: schemas that refer to each other in every way must end, too.
+/// The maximum number of compared pairs, so that the comparison of schemas with many mutual references ends.
 const PAIRS_MAX: usize = 20_000;
 
-/// Where and why `reader` does not take everything that `writer` allows; empty if it does.
+/// Returns the places where `reader` does not accept what `writer` allows, with the reasons. Empty if it accepts
+/// everything.
 #[must_use]
 pub fn problems(reader: &Value, writer: &Value) -> Vec<Problem> {
     Checker::new(reader, writer, false).found()
 }
 
-/// Returns where and why a component typed by `reader` does not take everything that `writer` allows. It ignores
-/// members that the reader does not know, whatever the reader says of them.
+/// Returns the places where a component typed by `reader` does not accept what `writer` allows, with the reasons. A
+/// component ignores members that the reader does not know, even if the reader forbids them.
 #[must_use]
 pub fn unreadable(reader: &Value, writer: &Value) -> Vec<Problem> {
     Checker::new(reader, writer, true).found()
@@ -40,18 +41,18 @@ struct Checker<'a> {
     reader: &'a Value,
     writer: &'a Value,
     path: Vec<String>,
-    /// Pairs that are compared further up: they hold until shown otherwise.
+    /// Pairs that are being compared further up. They are compatible unless the comparison fails.
     under_way: Vec<(*const Value, *const Value)>,
     pairs: usize,
     problems: Vec<Problem>,
-    /// Whether the reader ignores members that it does not know.
+    /// True if the reader ignores members that it does not know.
     ignores_unknown: bool,
 }
 
-/// Keywords by which a value is bounded: from below, and from above.
+/// Keywords that bound a value: from below, and from above.
 const LOWER: [&str; 5] = ["minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"];
 const UPPER: [&str; 5] = ["maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"];
-/// Keywords that must not come or change.
+/// Keywords that must not be added or changed.
 const FIXED: [&str; 10] = [
     "pattern",
     "uniqueItems",
@@ -124,7 +125,8 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// `oneOf` and `anyOf`: each of the writer's alternatives must have one of the reader's. True if there were any.
+    /// Compares `oneOf` and `anyOf`: each of the writer's alternatives needs one of the reader's. Returns true if there
+    /// were any.
     fn alternatives(
         &mut self,
         (reader, ours): (&'a Value, &'a Object),
@@ -138,13 +140,13 @@ impl<'a> Checker<'a> {
         };
         let (our_list, their_list) = (list(ours), list(theirs));
         if our_list.is_none() && their_list.is_none() {
-            // Parts that all hold: the reader may have fewer, not more.
+            // All parts of `allOf` apply, so the reader may have fewer parts, but not more.
             let all = |object: &'a Object| object.get("allOf").and_then(Value::as_array);
             if let Some(parts) = all(ours) {
                 for part in parts {
                     let same = all(theirs).is_some_and(|theirs| theirs.iter().any(|other| self.fits(part, other)));
                     if !same {
-                        self.problem("the reader's `allOf` demands what the writer's does not".to_owned());
+                        self.problem("the reader's `allOf` requires more than the writer's".to_owned());
                     }
                 }
             }
@@ -213,7 +215,7 @@ impl<'a> Checker<'a> {
         for key in FIXED {
             let demanded = ours.get(key).filter(|rule| **rule != Value::Bool(false));
             if let Some(rule) = demanded.filter(|rule| theirs.get(key) != Some(rule)) {
-                self.problem(format!("the reader demands `{key}` = {rule}, which the writer does not"));
+                self.problem(format!("the reader requires `{key}` = {rule}, and the writer does not"));
             }
         }
     }
@@ -228,7 +230,7 @@ impl<'a> Checker<'a> {
                 Some((_, reader)) => self.within(name, |this| this.pair(reader, writer)),
                 None if is_closed => {
                     self.within(name, |this| {
-                        this.problem("the reader has no such property and lets no others be".to_owned());
+                        this.problem("the reader has no such property and forbids others".to_owned());
                     });
                 }
                 None => {
@@ -253,7 +255,7 @@ impl<'a> Checker<'a> {
         self.required(ours, theirs);
         match (our_others, their_others) {
             (Some(Value::Bool(false)), others) if is_closed && !closed(others) => {
-                self.problem("the writer lets other properties be, the reader does not".to_owned());
+                self.problem("the writer allows other properties, and the reader does not".to_owned());
             }
             (Some(ours @ Value::Object(_)), Some(theirs @ Value::Object(_))) => {
                 self.within("*", |this| this.pair(ours, theirs));
@@ -349,7 +351,7 @@ fn words(types: &[&str]) -> String {
     if types.len() == TYPES.len() { "any value".to_owned() } else { types.join(" or ") }
 }
 
-/// The schema behind references within the document; one that leads nowhere stands for itself.
+/// The schema behind references within the document. A reference without a target is returned itself.
 fn follow<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
     let mut at = schema;
     for _ in 0..DEPTH_MAX {

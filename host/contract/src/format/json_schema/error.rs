@@ -1,45 +1,45 @@
-//! Why bytes are not a value.
+//! The reasons why bytes are not a value.
 
 use thiserror::Error;
 
 use crate::format::bounds::MEMORY_PER_BYTE_MAX;
 
-/// Why bytes are not a JSON value that the reader takes.
+/// The reason why bytes are not a JSON value that the reader accepts.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum DecodeError {
     /// The bytes are not JSON.
     #[error("not JSON: {what} at byte {at}")]
     Syntax {
-        /// What was found or expected.
+        /// The problem.
         what: &'static str,
-        /// Where.
+        /// Its position.
         at: usize,
     },
     /// The bytes are not UTF-8.
     #[error("not JSON: byte {0} is not UTF-8")]
     NotUtf8(usize),
-    /// An object that has two members of one name: readers disagree which of them counts.
-    #[error("the member `{name}` at byte {at} is there twice")]
+    /// An object with two members of the same name. Readers disagree about which of them counts.
+    #[error("the member `{name}` at byte {at} occurs twice")]
     Twice {
         /// The name.
         name: String,
-        /// Where the second one stands.
+        /// The position of the second one.
         at: usize,
     },
     /// A number that would have to be rounded.
     #[error("the number {text} at byte {at} does not fit {ty}")]
     Number {
-        /// The number as it is written, or its beginning.
+        /// The text of the number, or its beginning.
         text: String,
-        /// What it was to be.
+        /// The type that it does not fit.
         ty: &'static str,
-        /// Where it stands.
+        /// Its position.
         at: usize,
     },
-    /// Arrays and objects within each other deeper than [`DEPTH_MAX`](super::reader::DEPTH_MAX).
+    /// Arrays and objects that are nested deeper than [`DEPTH_MAX`](super::reader::DEPTH_MAX).
     #[error("the value at byte {0} is nested too deep")]
     TooDeep(usize),
-    /// More memory than the value has bytes for: see [`bounds`](crate::format::bounds).
+    /// More memory than allowed for the size of the value: see [`bounds`](crate::format::bounds).
     #[error("the value takes too much memory at byte {0}: more than {MEMORY_PER_BYTE_MAX} bytes for each of its bytes")]
     TooMuchMemory(usize),
     /// JSON that does not fit the schema.
@@ -47,19 +47,19 @@ pub enum DecodeError {
     Misfit {
         /// The place in the value: `lines[2].price`.
         path: String,
-        /// What is wrong there.
+        /// The fault.
         what: String,
     },
 }
 
 impl DecodeError {
-    /// JSON that does not fit the schema, at the place that is read.
+    /// Creates the error for JSON that does not fit the schema, at the current place.
     #[must_use]
     pub fn misfit(what: impl Into<String>) -> Self {
         Self::Misfit { path: String::new(), what: what.into() }
     }
 
-    /// The same error one step further down: in a member, or in an item `[3]`.
+    /// The same error, one step further out: in a member, or in an item `[3]`.
     #[must_use]
     pub fn below(self, step: &str) -> Self {
         match self {
@@ -72,14 +72,14 @@ impl DecodeError {
         }
     }
 
-    /// Returns true if the bytes may be a value of their schema, but one beyond what is read at all.
+    /// Returns true if the bytes may be a value of their schema, but one that exceeds the bounds of any value.
     #[must_use]
     pub fn is_beyond_bounds(&self) -> bool {
         matches!(self, Self::TooDeep(_) | Self::TooMuchMemory(_))
     }
 }
 
-/// Why a value does not fit its schema.
+/// The reason why a value does not fit its schema.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{0}")]
 pub struct EncodeError(pub String);

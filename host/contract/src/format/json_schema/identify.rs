@@ -27,7 +27,7 @@ impl IdPath {
         }
     }
 
-    /// The id in `bytes`. `None`: the member is absent or null.
+    /// Reads the id in `bytes`. Returns `None` if the member is absent or null.
     ///
     /// # Errors
     /// If the bytes are not JSON up to the member, or the member is neither a text nor a whole number.
@@ -60,11 +60,11 @@ impl IdPath {
     }
 }
 
-/// Checks that a path leads to texts or whole numbers. Says where it ends otherwise.
+/// Checks that a path leads to texts or whole numbers. Otherwise returns the reason.
 fn leads(types: &Types, node: &Node, path: &[String]) -> Result<(), String> {
     let node_at = |at: usize| &types.nodes[at];
     match (node, path.split_first()) {
-        // What is JSON for a component may have anything in it.
+        // A member that is JSON for a component may have any members.
         (Node::Any, _) => Ok(()),
         (Node::Option { some, .. }, _) => leads(types, node_at(*some), path),
         (Node::String | Node::Integer | Node::Enum(_), None) => Ok(()),

@@ -1,4 +1,4 @@
-//! Values as JSON of people, and back.
+//! Converts values to JSON that people read, and back.
 
 use serde_json::Value;
 
@@ -7,10 +7,10 @@ use super::reader::{DEPTH_MAX, Reader};
 use super::types::Types;
 use super::{DecodeError, EncodeError, Schema};
 
-/// The whole numbers that an `f64` tells apart are below this one.
+/// Whole numbers below this one are exact in an `f64`.
 const EXACT_BELOW: f64 = 9_007_199_254_740_992.0;
 
-/// Reads a value. It is not checked by the schema: whoever mends a value wants to see it.
+/// Reads a value. It is not checked against the schema, so that a value which has to be corrected can be read.
 ///
 /// # Errors
 /// If the bytes are not JSON, or a number would have to be rounded.
@@ -18,7 +18,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Value, DecodeError> {
     Reader::whole(bytes)
 }
 
-/// Writes a value behind `out`.
+/// Appends a value to `out`.
 ///
 /// # Errors
 /// If it does not fit the schema.
@@ -44,8 +44,8 @@ fn is_too_deep(value: &Value, depth: usize) -> bool {
     }
 }
 
-/// Refuses numbers that are whole for the schema and not for a component: those of more than 64 bits. `value` fits the
-/// schema.
+/// Refuses numbers that are whole for the schema, but not for a component, because they have more than 64 bits. `value`
+/// fits the schema.
 fn whole_numbers(types: &Types, node: &Node, value: &Value) -> Result<(), DecodeError> {
     let inner = |node: usize, value: &Value, step: &dyn Fn() -> String| {
         whole_numbers(types, &types.nodes[node], value).map_err(|error| error.below(&step()))

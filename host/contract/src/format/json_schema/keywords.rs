@@ -1,15 +1,15 @@
-//! The keywords of JSON Schema, by what they mean for types. All others are annotations.
+//! The keywords of JSON Schema, by their meaning for types. All others are annotations.
 
 use serde_json::{Map, Value};
 
 /// A schema that is an object.
 pub(super) type Object = Map<String, Value>;
 
-/// Keywords by which values are typed here.
+/// Keywords that determine the types of values.
 const TYPING: [&str; 10] =
     ["type", "enum", "const", "properties", "required", "additionalProperties", "items", "oneOf", "anyOf", "allOf"];
 
-/// Keywords that narrow the values of a type and change nothing about it.
+/// Keywords that restrict the values of a type without changing the type.
 const NARROWING: [&str; 18] = [
     "minimum",
     "maximum",
@@ -59,7 +59,7 @@ pub(super) fn narrows(schema: &Object) -> bool {
     NARROWING.iter().any(|key| schema.contains_key(*key))
 }
 
-/// Returns true if the schema types values beside the keyword `but`.
+/// Returns true if the schema types values by a keyword other than `but`.
 pub(super) fn types_beside(schema: &Object, but: &str) -> bool {
     TYPING.iter().any(|key| *key != but && schema.contains_key(*key))
 }
@@ -75,7 +75,7 @@ pub(super) fn accepts_all(schema: &Value) -> bool {
     }
 }
 
-/// A text of the schema: its title, its description.
+/// A text of the schema, such as its title or its description.
 pub(super) fn text<'a>(schema: &'a Value, key: &str) -> Option<&'a str> {
     schema.get(key).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty())
 }
@@ -86,7 +86,7 @@ pub(super) fn required(schema: &Object) -> Vec<&str> {
     names.iter().filter_map(Value::as_str).collect()
 }
 
-/// The only value that a schema accepts, if it says nothing else and the value has no parts.
+/// The only value that a schema accepts, if it has no other keywords and the value has no parts.
 pub(super) fn constant(schema: &Value) -> Option<&Value> {
     let object = schema.as_object()?;
     let (value, key) = match (object.get("const"), object.get("enum").and_then(Value::as_array).map(Vec::as_slice)) {
@@ -107,14 +107,14 @@ pub(super) fn constant(schema: &Value) -> Option<&Value> {
     Some(value).filter(|_| fits && !says_more)
 }
 
-/// The draft that a schema is written by, as far as types depend on it.
+/// The draft of a schema, as far as types depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Draft {
-    /// `1.0` is no integer, and what stands beside a `$ref` does not count.
+    /// `1.0` is not an integer, and keywords beside a `$ref` do not count.
     Four,
-    /// What stands beside a `$ref` does not count.
+    /// Keywords beside a `$ref` do not count.
     SixOrSeven,
-    /// All later ones.
+    /// All later drafts.
     Later,
 }
 

@@ -1,4 +1,4 @@
-//! JSON Schema: schemas that become types as far as a closed subset of the language goes, and JSON beyond it.
+//! JSON Schema: a closed subset of the language becomes types, and everything else is JSON.
 //!
 //! ```text
 //!  text, references ──parse──> Schema ──┬─ types: shapes and nodes of its values, for a component's codec
@@ -7,8 +7,8 @@
 //!                                       └─ json: values as JSON
 //! ```
 //!
-//! A value is read and written along the nodes, straight from and to its bytes. A tree of it is made only where the
-//! schema demands more than its types say.
+//! A value is read and written along the nodes, directly from and to its bytes. A tree of it is built only if the
+//! schema has rules beyond its types.
 
 mod bundle;
 pub mod compat;
@@ -40,7 +40,7 @@ use self::types::Types;
 use crate::compat::Problem;
 use crate::format::Referred;
 
-/// A JSON Schema, with what it refers to in it.
+/// A JSON Schema, including everything to which it refers.
 pub struct Schema {
     text: String,
     bundled: Value,
@@ -69,19 +69,19 @@ impl Schema {
         Self { text, bundled, referred, types, rules, lenient, refused }
     }
 
-    /// The text that it was read from.
+    /// The text of the schema.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The schema, with what it refers to in it.
+    /// The schema, including everything to which it refers.
     #[must_use]
     pub fn bundled(&self) -> &Value {
         &self.bundled
     }
 
-    /// What it refers to, also by way of others.
+    /// The schemas to which it refers, directly or indirectly.
     #[must_use]
     pub fn referred(&self) -> &[Referred] {
         &self.referred
@@ -105,7 +105,7 @@ impl Schema {
         keywords::text(&self.bundled, "title").unwrap_or("JSON Schema")
     }
 
-    /// Why values cannot be checked by it.
+    /// The reasons why values cannot be checked against it.
     #[must_use]
     pub fn refused(&self) -> &[Problem] {
         self.refused.get_or_init(|| {
@@ -118,7 +118,7 @@ impl Schema {
         self.rules.get_or_init(|| Rules::of(&self.bundled))
     }
 
-    /// Checks a value.
+    /// Checks a value against the schema.
     ///
     /// # Errors
     /// If it does not fit the schema.
@@ -126,8 +126,8 @@ impl Schema {
         by_rules(self.rules(), value)
     }
 
-    /// Checks a value of an older or newer version, as far as a component depends on it: members that it does not know
-    /// are ignored, and required ones with a default may be absent.
+    /// Checks a value of an older or newer version, as far as a component depends on it. Unknown members are ignored,
+    /// and required members with a default may be absent.
     ///
     /// # Errors
     /// If it does not fit the schema.
@@ -135,7 +135,7 @@ impl Schema {
         by_rules(self.lenient.get_or_init(|| Rules::of(&rules::lenient(&self.bundled))), value)
     }
 
-    /// The same schema without the types that `reader` does not tell apart.
+    /// The same schema without the types that `reader` does not distinguish.
     #[must_use]
     pub fn limited_to(&self, reader: &Self) -> Self {
         let mut bundled = self.bundled.clone();
@@ -143,7 +143,7 @@ impl Schema {
             let known = |case: &String| ours.cases.iter().any(|(name, _)| name == case);
             for key in ["oneOf", "anyOf"] {
                 if let Some(branches) = bundled.get_mut(key).and_then(Value::as_array_mut) {
-                    // Branches are cases, in their order.
+                    // Branches are cases, in the same order.
                     let mut cases = theirs.cases.iter();
                     branches.retain(|_| cases.next().is_none_or(|(case, _)| known(case)));
                 }
@@ -152,7 +152,7 @@ impl Schema {
         Self::new(self.text.clone(), bundled, self.referred.clone())
     }
 
-    /// Reads a value as JSON. It is not checked by the schema.
+    /// Reads a value as JSON. It is not checked against the schema.
     ///
     /// # Errors
     /// If the bytes are not JSON, or a number would have to be rounded.
@@ -160,7 +160,7 @@ impl Schema {
         json::decode(bytes)
     }
 
-    /// Writes a value behind `out`.
+    /// Appends a value to `out`.
     ///
     /// # Errors
     /// If it does not fit the schema.
@@ -172,7 +172,7 @@ impl Schema {
     /// own.
     ///
     /// # Errors
-    /// If there is none.
+    /// If there is no such type.
     pub fn with_type(&self, name: &str) -> Result<Self, String> {
         let whole = serde_json::from_str::<Map<String, Value>>(&self.text).map_err(|error| error.to_string())?;
         if keywords::text(&self.bundled, "title") == Some(name) {
@@ -213,7 +213,7 @@ fn follow<'a>(root: &'a Value, reference: &str) -> Option<&'a Value> {
     if pointer.is_empty() { Some(root) } else { root.pointer(&pointer) }
 }
 
-/// The deepest nesting of schemas.
+/// The maximum nesting of schemas.
 const DEPTH_MAX: usize = 100;
 const TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
 
@@ -239,7 +239,7 @@ fn check(root: &Value, schema: &Value, known: &[&str], path: &str, depth: usize)
         None => {}
         Some(Value::String(ty)) if TYPES.contains(&ty.as_str()) => {}
         Some(Value::Array(list)) if list.iter().all(|ty| ty.as_str().is_some_and(|ty| TYPES.contains(&ty))) => {}
-        Some(other) => return wrong("type", &format!("{other} is no type; there are {}", TYPES.join(", "))),
+        Some(other) => return wrong("type", &format!("{other} is not a type; there are {}", TYPES.join(", "))),
     }
     if let Some(required) = object.get("required")
         && !required.is_boolean()
@@ -345,7 +345,7 @@ pub(super) fn imports(text: &str) -> Result<Vec<String>, String> {
 /// Reports a missing title and a missing description.
 pub(super) fn lint(schema: &Schema) -> Vec<Problem> {
     let wanted = [
-        ("title", "there is no `title`: name what it is, others make the names of types of it"),
+        ("title", "there is no `title`: name what it is, because the names of types are derived from it"),
         ("description", "there is no `description`: say in a sentence what it is"),
     ];
     let missing = wanted.iter().filter(|(key, _)| schema.bundled.get(key).is_none());

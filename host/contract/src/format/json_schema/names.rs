@@ -1,4 +1,4 @@
-//! Names of types: JSON Schema has none, so they are taken from titles, definitions and places.
+//! Names of types. JSON Schema has none, so they are derived from titles, definitions and places.
 
 use std::collections::BTreeSet;
 
@@ -8,20 +8,20 @@ use super::bundle::OTHERS;
 use super::keywords::text;
 use crate::format::name::Name;
 
-/// The longest title that is a name, in characters.
+/// The maximum length of a title that is used as a name, in characters.
 const TITLE_CHARS_MAX: usize = 60;
-/// What values are called whose schema has no title.
+/// The name of values whose schema has no title.
 const UNTITLED: &str = "Value";
 
-/// Where a schema stands: what it may be called there, the best first.
+/// The place of a schema: the possible names of its type, the best first.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     names: Vec<String>,
-    /// Whether it is that of a definition, whose name is better than its title.
+    /// True for the place of a definition, whose name takes precedence over its title.
     is_definition: bool,
 }
 
-/// The names that were given.
+/// The names that are in use.
 #[derive(Debug, Default)]
 pub(super) struct Taken(BTreeSet<String>);
 
@@ -31,7 +31,7 @@ impl Place {
         Self { names: vec![UNTITLED.to_owned()], is_definition: false }
     }
 
-    /// The place of a definition that the last step of a reference names.
+    /// The place of a definition, named by the last step of a reference.
     pub(super) fn definition(reference: &str) -> Self {
         let (file, pointer) = reference.split_once('#').unwrap_or((reference, ""));
         let step = pointer.rsplit('/').next().filter(|step| !step.is_empty()).unwrap_or(file);
@@ -39,7 +39,7 @@ impl Place {
         let last = step.rsplit('/').next().unwrap_or_default();
         let stem = last.strip_suffix(".json").unwrap_or(last);
         let names = Some(plain(stem)).filter(|name| !name.is_empty()).into_iter().collect();
-        // Whole files have titles of their own.
+        // Whole files have their own titles.
         let is_file = pointer.rsplit('/').nth(1).is_none_or(|outer| outer == OTHERS);
         Self { names, is_definition: !is_file }
     }
@@ -49,12 +49,12 @@ impl Place {
         Self { names: vec![format!("{}.{}", owner.full(), plain(member))], is_definition: false }
     }
 
-    /// The place of the items or values of what stands here.
+    /// The place of the items or values of the type here.
     pub(super) fn inner(&self, step: &str) -> Self {
         Self { names: self.names.iter().map(|name| format!("{name}_{step}")).collect(), is_definition: false }
     }
 
-    /// The place of one of several types of what stands here.
+    /// The place of one of several types here.
     pub(super) fn case(&self, case: &str) -> Self {
         let names = self.names.iter().map(|name| format!("{name}.{}", plain(case))).collect();
         Self { names, is_definition: false }
@@ -62,7 +62,7 @@ impl Place {
 }
 
 impl Taken {
-    /// Names the type `schema` at `place`: by its definition, its title, or the way to it.
+    /// Names the type `schema` at `place`: by its definition, its title, or its path.
     pub(super) fn name(&mut self, schema: &Value, place: &Place) -> Name {
         let title = text(schema, "title").filter(|title| title.chars().count() <= TITLE_CHARS_MAX).map(plain);
         let title = title.filter(|title| title.chars().any(char::is_alphanumeric));
@@ -81,7 +81,7 @@ impl Taken {
     }
 }
 
-/// A name without the character that separates namespaces.
+/// Removes the character that separates namespaces from a name.
 fn plain(name: &str) -> String {
     name.replace('.', "_")
 }

@@ -1,13 +1,13 @@
-//! What values are, type by type.
+//! The types of values.
 
 use serde_json::Value;
 
 use crate::format::name::Name;
 
-/// A type, by the places of those within it.
+/// A type. It refers to the types inside it by their indexes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Node {
-    /// Anything: JSON.
+    /// Any JSON.
     Any,
     /// `null`
     Null,
@@ -19,17 +19,17 @@ pub enum Node {
     Number,
     /// A string.
     String,
-    /// One of some strings.
+    /// One of several strings.
     Enum(Enum),
     /// An array.
     List(usize),
-    /// An object with any names.
+    /// An object with arbitrary names, with the index of its values' type.
     Map(usize),
     /// A value that may be absent or null.
     Option {
         /// The type of the value.
         some: usize,
-        /// Whether it may be null.
+        /// True if it may be null.
         is_nullable: bool,
     },
     /// An object with known names.
@@ -38,7 +38,7 @@ pub enum Node {
     Variant(Variant),
 }
 
-/// One of some strings.
+/// One of several strings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Enum {
     /// Its name.
@@ -56,11 +56,11 @@ pub struct Record {
     pub name: Name,
     /// The author's description.
     pub doc: Option<String>,
-    /// What may be in it.
+    /// The members with known names.
     pub properties: Vec<Property>,
-    /// The places of the properties, by name.
+    /// The indexes of the properties, ordered by name.
     pub by_name: Vec<usize>,
-    /// Whether nothing else may be in it.
+    /// True if other members are forbidden.
     pub is_closed: bool,
 }
 
@@ -73,13 +73,13 @@ pub struct Property {
     pub doc: Option<String>,
     /// Its type.
     pub node: usize,
-    /// Where it stands among the fields of the record. `None`: it always has the same value, which is no field.
+    /// The index of its field in the record; `None` for a property that always has the same value, which has no field.
     pub slot: Option<usize>,
-    /// The only value that it has.
+    /// The only value that it may have.
     pub constant: Option<Value>,
-    /// Whether it must be there.
+    /// True if it must be present.
     pub is_required: bool,
-    /// The JSON that stands for it where an older writer does not have it.
+    /// The JSON that replaces it in values of an older writer that does not have it.
     pub default: Option<String>,
 }
 
@@ -88,14 +88,14 @@ pub struct Property {
 pub struct Variant {
     /// The author's description.
     pub doc: Option<String>,
-    /// The property that tells the types apart.
+    /// The property that distinguishes the types.
     pub discriminator: String,
-    /// The value of that property and the type, for each.
+    /// The value of that property, and the type, for each case.
     pub cases: Vec<(String, usize)>,
 }
 
 impl Record {
-    /// The place of a property. `hint` is where it probably is.
+    /// Finds a property by name. `hint` is its probable index.
     #[must_use]
     pub fn find(&self, name: &str, hint: usize) -> Option<usize> {
         if self.properties.get(hint).is_some_and(|property| property.name == name) {

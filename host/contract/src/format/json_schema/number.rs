@@ -1,23 +1,23 @@
-//! Numbers as they are written, never rounded to what they are not.
+//! Numbers in their written form, which are never rounded to another value.
 
 /// A number's text, which follows JSON's grammar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Number<'a> {
     /// The text.
     pub text: &'a str,
-    /// Whether it has neither a fraction nor an exponent.
+    /// True if it has neither a fraction nor an exponent.
     pub is_plain: bool,
-    /// Where it stands.
+    /// Its position.
     pub at: usize,
 }
 
-/// The digits of the largest power of ten that 64 bits hold.
+/// The number of digits of the largest power of ten that fits 64 bits.
 const DIGITS_MAX: i64 = 19;
-/// The most digits of a whole number that every `f64` holds.
+/// The maximum number of digits of a whole number that is always exact in an `f64`.
 const EXACT_DIGITS: usize = 15;
 
 impl Number<'_> {
-    /// The number if it is whole and has 64 bits: `12`, and also `12.0` and `1.2e1`.
+    /// The number, if it is whole and fits 64 bits: `12`, and also `12.0` and `1.2e1`.
     #[must_use]
     pub fn integer(&self) -> Option<i64> {
         if self.is_plain {
@@ -42,7 +42,7 @@ impl Number<'_> {
         i64::try_from(if is_negative { -magnitude } else { magnitude }).ok()
     }
 
-    /// The nearest `f64`. Not a whole number that no `f64` is equal to, none that is too large, and none that is too
+    /// The nearest `f64`. `None` for a whole number that no `f64` equals, and for a number that is too large or too
     /// close to zero.
     #[must_use]
     pub fn float(&self) -> Option<f64> {
@@ -55,12 +55,12 @@ impl Number<'_> {
         is_exact.then_some(value)
     }
 
-    /// The number as a JSON value. Not a whole number of more than 64 bits.
+    /// The number as a JSON value. `None` for a whole number of more than 64 bits.
     #[must_use]
     pub fn json(&self) -> Option<serde_json::Number> {
         if self.is_plain {
             let whole = self.text.parse::<i64>().map(serde_json::Number::from);
-            // A negative zero is a number of its own.
+            // A negative zero differs from zero.
             return match whole {
                 Ok(_) if self.text == "-0" => serde_json::Number::from_f64(-0.0),
                 Ok(whole) => Some(whole),

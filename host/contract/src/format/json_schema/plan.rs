@@ -1,7 +1,8 @@
-//! How values that one schema allowed are read by another.
+//! Plans for reading values of one schema with another.
 //!
-//! JSON names its members, so a plan has no steps. A value that the component's own schema wrote is checked by that.
-//! One of another version is checked by its writer's schema; then the component takes what it knows of it.
+//! JSON names its members, so a plan has no steps. A value of the component's own schema is checked against that
+//! schema. A value of another version is checked against its writer's schema, and then the component reads the parts
+//! that it knows.
 
 use std::sync::Arc;
 
@@ -11,17 +12,17 @@ use super::types::Types;
 use super::{DecodeError, Schema};
 use crate::format::plan::Mismatch;
 
-/// How to read a writer's value as a reader's.
+/// The plan for reading a writer's value as a reader's.
 #[derive(Clone, Debug)]
 pub struct Plan {
     reader: Arc<Schema>,
-    /// The writer's schema, if it is another one.
+    /// The writer's schema, if it differs from the reader's.
     writer: Option<Arc<Schema>>,
     mismatches: Vec<Mismatch>,
 }
 
 impl Plan {
-    /// Compiles how values of `writer` are read as those of `reader`.
+    /// Compiles a plan for reading values of `writer` as those of `reader`.
     #[must_use]
     pub fn of(writer: &Arc<Schema>, reader: &Arc<Schema>) -> Self {
         let (reader, writer) = (reader.clone(), Some(writer.clone()).filter(|writer| *writer != *reader));
@@ -38,8 +39,8 @@ impl Plan {
         self.reader.types()
     }
 
-    /// Returns true if the values were written by another version: they may have members that the reader does not know,
-    /// and lack some that have a default.
+    /// Returns true if the values were written with another version. They may have members that the reader does not
+    /// know, and lack some that have a default.
     #[must_use]
     pub fn is_of_other_version(&self) -> bool {
         self.writer.is_some()
@@ -51,7 +52,7 @@ impl Plan {
         &self.mismatches
     }
 
-    /// Checks what the reader's types do not say.
+    /// Checks the rules that the reader's types do not express.
     ///
     /// # Errors
     /// If the value does not fit the writer's schema, or the reader's.
@@ -68,7 +69,7 @@ impl Plan {
         if has_rules { self.reader.check_other_version(&value) } else { Ok(()) }
     }
 
-    /// Returns true if the value as a whole is of a type that the reader does not have.
+    /// Returns true if the value as a whole has a type that the reader does not have.
     #[must_use]
     pub fn is_of_unknown_type(&self, bytes: &[u8]) -> bool {
         let types = self.types();

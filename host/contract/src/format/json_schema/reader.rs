@@ -1,20 +1,20 @@
-//! Reads JSON from its bytes, step by step, without a tree of values in between.
+//! Reads JSON from its bytes, step by step. No tree of values is built in between.
 //!
-//! `serde_json` gives no numbers as they are written, unless the whole program takes them so, and takes the last of two
-//! members with one name. Here numbers are texts first, and a name that is there twice is an error.
+//! `serde_json` does not return numbers in their written form, unless the whole program uses that form, and it takes
+//! the last of two members with the same name. Here, numbers are texts first, and a duplicate name is an error.
 
 use std::borrow::Cow;
 
 use super::DecodeError;
 use super::number::Number;
 
-/// How deep arrays and objects may be within each other: a bound for the stack.
+/// The maximum nesting of arrays and objects, which bounds the stack.
 pub const DEPTH_MAX: usize = 100;
-/// The characters of a number that messages show.
+/// The maximum number of a number's characters in messages.
 const NUMBER_CHARS_SHOWN: usize = 40;
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 
-/// What a value is, by its first byte.
+/// The kind of a value, by its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `null`
@@ -56,7 +56,7 @@ pub struct Reader<'a> {
 pub(super) type Read<T> = Result<T, DecodeError>;
 
 impl<'a> Reader<'a> {
-    /// Reads from the first byte on. A byte order mark is passed over.
+    /// Creates a reader at the first byte. A byte order mark is skipped.
     ///
     /// # Errors
     /// If the bytes are not UTF-8.
@@ -65,7 +65,7 @@ impl<'a> Reader<'a> {
         Ok(Self::of_text(text))
     }
 
-    /// Reads from the first character on.
+    /// Creates a reader at the first character.
     #[must_use]
     pub fn of_text(text: &'a str) -> Self {
         let at = if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
         Err(DecodeError::Syntax { what, at: self.at })
     }
 
-    /// The next byte that is not blank.
+    /// The next byte that is not a blank.
     #[inline]
     fn peek(&mut self) -> Read<u8> {
         while let Some(byte) = self.text.as_bytes().get(self.at) {
@@ -94,10 +94,10 @@ impl<'a> Reader<'a> {
         self.wrong("the value ends early")
     }
 
-    /// What the next value is.
+    /// The kind of the next value.
     ///
     /// # Errors
-    /// If none begins here.
+    /// If no value begins here.
     #[inline]
     pub fn kind(&mut self) -> Read<Kind> {
         Ok(match self.peek()? {
@@ -129,19 +129,19 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// `null`
+    /// Reads `null`.
     ///
     /// # Errors
-    /// If it is something else.
+    /// If the value is of another kind.
     pub fn null(&mut self) -> Read<()> {
         self.expect(Kind::Null)?;
         self.word("null")
     }
 
-    /// `true` or `false`
+    /// Reads `true` or `false`.
     ///
     /// # Errors
-    /// If it is something else.
+    /// If the value is of another kind.
     pub fn boolean(&mut self) -> Read<bool> {
         self.expect(Kind::Bool)?;
         let is_true = self.text.as_bytes()[self.at] == b't';
@@ -149,10 +149,10 @@ impl<'a> Reader<'a> {
         Ok(is_true)
     }
 
-    /// A number.
+    /// Reads a number.
     ///
     /// # Errors
-    /// If it is something else.
+    /// If the value is of another kind.
     pub fn number(&mut self) -> Read<Number<'a>> {
         self.expect(Kind::Number)?;
         let (start, bytes) = (self.at, self.text.as_bytes());
@@ -196,29 +196,30 @@ impl<'a> Reader<'a> {
         Ok(Number { text: &self.text[start..end], is_plain, at: start })
     }
 
-    /// A whole number of 64 bits.
+    /// Reads a whole number of 64 bits.
     ///
     /// # Errors
-    /// If it is something else, or would have to be rounded. With `plain`, also if it has a fraction or an exponent.
+    /// If the value is of another kind, or would have to be rounded. With `plain`, also if it has a fraction or an
+    /// exponent.
     pub fn integer(&mut self, plain: bool) -> Read<i64> {
         let number = self.number()?;
         let value = if plain && !number.is_plain { None } else { number.integer() };
         value.ok_or_else(|| unfit(&number, "an integer of 64 bits"))
     }
 
-    /// A number as the nearest `f64`.
+    /// Reads a number as the nearest `f64`.
     ///
     /// # Errors
-    /// If it is something else, or too far from every `f64`.
+    /// If the value is of another kind, or too far from every `f64`.
     pub fn float(&mut self) -> Read<f64> {
         let number = self.number()?;
         number.float().ok_or_else(|| unfit(&number, "a number of 64 bits"))
     }
 
-    /// A string.
+    /// Reads a string.
     ///
     /// # Errors
-    /// If it is something else, or half a character.
+    /// If the value is of another kind, or contains half a character.
     #[inline]
     pub fn string(&mut self) -> Read<Cow<'a, str>> {
         self.expect(Kind::String)?;
@@ -238,7 +239,7 @@ impl<'a> Reader<'a> {
         self.wrong("the value ends early")
     }
 
-    /// The rest of a string that has escapes.
+    /// Reads the rest of a string that has escapes.
     fn escaped(&mut self, start: usize) -> Read<String> {
         let bytes = self.text.as_bytes();
         let mut out = self.text[start..self.at].to_owned();
@@ -303,20 +304,21 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    /// Begins an object; [`next_member`](Self::next_member) reads on.
+    /// Begins an object. [`next_member`](Self::next_member) reads its members.
     ///
     /// # Errors
-    /// If it is something else.
+    /// If the value is of another kind.
     pub fn object(&mut self) -> Read<()> {
         self.expect(Kind::Object)?;
         self.at += 1;
         Ok(())
     }
 
-    /// The name of the next member, whose value is read next; `None` at the end. `is_first` is set for the first call.
+    /// Reads the name of the next member, whose value is read next. Returns `None` at the end. `is_first` is true for
+    /// the first call.
     ///
     /// # Errors
-    /// If there is neither.
+    /// If neither a member nor the end follows.
     #[inline]
     pub fn next_member(&mut self, is_first: &mut bool) -> Read<Option<Cow<'a, str>>> {
         if !self.goes_on(b'}', is_first, "`,` or `}` is missing")? {
@@ -333,17 +335,17 @@ impl<'a> Reader<'a> {
         Ok(Some(name))
     }
 
-    /// Begins an array; [`next_item`](Self::next_item) reads on.
+    /// Begins an array. [`next_item`](Self::next_item) reads its items.
     ///
     /// # Errors
-    /// If it is something else.
+    /// If the value is of another kind.
     pub fn array(&mut self) -> Read<()> {
         self.expect(Kind::Array)?;
         self.at += 1;
         Ok(())
     }
 
-    /// Whether there is another item, which is read next. `is_first` is set for the first call.
+    /// Returns true if there is another item, which is read next. `is_first` is true for the first call.
     ///
     /// # Errors
     /// If neither an item nor the end follows.
@@ -368,15 +370,15 @@ impl<'a> Reader<'a> {
         Ok(true)
     }
 
-    /// Refuses values that are too deep.
+    /// Refuses values that are nested too deep.
     ///
     /// # Errors
-    /// If `depth` is more than [`DEPTH_MAX`].
+    /// If `depth` exceeds [`DEPTH_MAX`].
     pub fn deep_enough(&self, depth: usize) -> Read<()> {
         if depth > DEPTH_MAX { Err(DecodeError::TooDeep(self.at)) } else { Ok(()) }
     }
 
-    /// Reads past a value.
+    /// Skips a value.
     ///
     /// # Errors
     /// If it is not JSON.
@@ -406,7 +408,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The text of the next value, as it is written.
+    /// The text of the next value.
     ///
     /// # Errors
     /// If it is not JSON.
@@ -417,7 +419,7 @@ impl<'a> Reader<'a> {
         Ok(&self.text[start..self.at])
     }
 
-    /// Says that the value is over.
+    /// Checks that the value ends here.
     ///
     /// # Errors
     /// If something follows.

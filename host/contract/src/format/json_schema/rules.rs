@@ -1,7 +1,7 @@
-//! What a schema demands of values, checked by the crate `jsonschema`.
+//! The rules of a schema beyond its types, checked by the crate `jsonschema`.
 //!
-//! The crate fetches nothing here: what a schema refers to is in it. Its checks remember what they have seen, so they
-//! end soon; its explanations do not. So only values that unfold to few schemas are explained.
+//! The crate fetches nothing here, because a schema includes everything to which it refers. Its checks remember their
+//! results, so they end soon, but its explanations do not. So only values for which few schemas apply are explained.
 
 use std::collections::BTreeMap;
 
@@ -10,29 +10,29 @@ use serde_json::Value;
 
 use super::follow;
 
-/// How many schemas may apply to one value: a bound for the time.
+/// The maximum number of schemas that may apply to one value, which bounds the time.
 const STEPS_MAX: u64 = 1_000_000;
-/// How deep schemas may refer to each other: a bound for the stack.
+/// The maximum depth of references among schemas, which bounds the stack.
 const DEPTH_MAX: usize = 400;
-/// The most tries of a pattern that looks back and ahead.
+/// The maximum number of attempts of a pattern that looks behind and ahead.
 const BACKTRACKS_MAX: usize = 100_000;
-/// The longest compiled pattern, in bytes.
+/// The maximum size of a compiled pattern, in bytes.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
 /// The characters of an explanation that are told.
 const CHARS_SHOWN: usize = 300;
 
-/// What a schema demands, compiled.
+/// The compiled rules of a schema.
 #[derive(Debug)]
 pub(super) struct Rules {
     validator: Validator,
-    /// How many schemas apply to one value, at most.
+    /// The maximum number of schemas that apply to one value.
     steps: u64,
-    /// Whether a schema contains itself, so that a value's depth says how many schemas apply to all of it.
+    /// True if a schema contains itself, so that the number of applied schemas depends on the depth of a value.
     is_endless: bool,
 }
 
 impl Rules {
-    /// Compiles a schema with all that it refers to in it.
+    /// Compiles a schema that includes everything to which it refers.
     pub(super) fn of(schema: &Value) -> Result<Self, String> {
         let anchors = anchors(schema);
         let count = |within| Unfolding { root: schema, anchors: &anchors, known: BTreeMap::new(), within }.of_all();
@@ -51,7 +51,7 @@ impl Rules {
         Ok(Self { validator, steps, is_endless: count(false) > STEPS_MAX })
     }
 
-    /// Checks a value. Says what is wrong, and where.
+    /// Checks a value. Returns the place and the reason if it does not fit.
     pub(super) fn check(&self, value: &Value) -> Result<(), (String, String)> {
         if self.validator.is_valid(value) {
             return Ok(());
@@ -70,7 +70,7 @@ impl Rules {
 fn options() -> jsonschema::ValidationOptions<'static> {
     let patterns = PatternOptions::fancy_regex().backtrack_limit(BACKTRACKS_MAX).size_limit(PATTERN_BYTES_MAX);
     jsonschema::options()
-        // Formats and encodings are annotations, as most validators take them.
+        // Formats and encodings are annotations, as in most validators.
         .should_validate_formats(false)
         .without_content_encoding_support("base64")
         .without_content_media_type_support("application/json")
@@ -78,7 +78,7 @@ fn options() -> jsonschema::ValidationOptions<'static> {
         .offline()
 }
 
-/// How many arrays and objects are within each other.
+/// The nesting of arrays and objects.
 fn depth(value: &Value) -> u32 {
     let inner = match value {
         Value::Array(items) => items.iter().map(depth).max(),
@@ -88,7 +88,7 @@ fn depth(value: &Value) -> u32 {
     1 + inner.unwrap_or_default()
 }
 
-/// The place that a JSON pointer leads to, as other messages call places: `lines[2].price`.
+/// Converts a JSON pointer to the notation of other messages: `lines[2].price`.
 fn path(pointer: &str, value: &Value) -> String {
     let (mut path, mut at) = (String::new(), Some(value));
     for step in pointer.split('/').skip(1) {
@@ -113,8 +113,8 @@ fn short(text: &str) -> String {
     shown
 }
 
-/// A schema that takes what an older or newer one wrote: it ignores members that it does not know, and does without
-/// required ones that have a default.
+/// A schema that accepts values of an older or newer version: it ignores unknown members, and required members with a
+/// default may be absent.
 pub(super) fn lenient(schema: &Value) -> Value {
     let mut lenient = schema.clone();
     relax(&mut lenient);
@@ -169,7 +169,7 @@ const PART: [&str; 11] = [
 /// Keywords whose members are schemas under names.
 const NAMED: [&str; 4] = ["properties", "patternProperties", "dependentSchemas", "dependencies"];
 
-/// The schemas that have a name for references, by that name.
+/// The schemas that references can name, by that name.
 fn anchors(root: &Value) -> BTreeMap<&str, &Value> {
     let (mut found, mut todo) = (BTreeMap::new(), vec![root]);
     while let Some(value) = todo.pop() {
@@ -192,9 +192,9 @@ fn anchors(root: &Value) -> BTreeMap<&str, &Value> {
 struct Unfolding<'a> {
     root: &'a Value,
     anchors: &'a BTreeMap<&'a str, &'a Value>,
-    /// The counts of schemas that were seen; `None` for those in progress.
+    /// The counts of schemas that were visited; `None` for those in progress.
     known: BTreeMap<*const Value, Option<u64>>,
-    /// Whether only schemas that apply to the same value count. Otherwise a schema that contains itself has no end.
+    /// True if only schemas that apply to the same value count. Otherwise, a schema that contains itself is endless.
     within: bool,
 }
 
@@ -220,7 +220,7 @@ impl<'a> Unfolding<'a> {
         let key = std::ptr::from_ref(schema);
         match self.known.get(&key) {
             Some(Some(known)) => return *known,
-            // The crate sees by itself that it checks a value by the same schema again.
+            // The crate detects that it checks a value with the same schema again.
             Some(None) => return if self.within { 1 } else { u64::MAX },
             None if depth > DEPTH_MAX => return u64::MAX,
             None => {}
@@ -232,7 +232,7 @@ impl<'a> Unfolding<'a> {
         count
     }
 
-    /// The schemas that a schema applies.
+    /// The schemas that a schema applies to a value or its parts.
     fn inner(&self, schema: &'a Value) -> Vec<&'a Value> {
         let Value::Object(object) = schema else { return vec![] };
         let mut found = vec![];

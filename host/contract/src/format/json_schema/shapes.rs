@@ -1,11 +1,11 @@
-//! The shapes of a schema's types. What contains itself is JSON where it does.
+//! The shapes of a schema's types. A type that contains itself is JSON at that place.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::nodes::{Node, Record, Variant};
 use crate::format::shape::{self, Builder, Case, Field, Json, Shape, ShapeId, Shapes, Symbol};
 
-/// The shapes of `nodes`, with `root` as that of a whole value, and whether any of them was cut.
+/// The shapes of `nodes`, with `root` as the shape of the whole value. Returns true with them if any type was cut.
 pub(super) fn of(nodes: &[Node], root: usize) -> (Shapes, bool) {
     let groups = groups(nodes, root);
     let mut shaper = Shaper { nodes, groups, shapes: Builder::default(), known: BTreeMap::new(), has_cuts: false };
@@ -13,7 +13,7 @@ pub(super) fn of(nodes: &[Node], root: usize) -> (Shapes, bool) {
     (shaper.shapes.finish(root), shaper.has_cuts)
 }
 
-/// The nodes within a node.
+/// The nodes that a node contains.
 fn inner(node: &Node) -> Vec<usize> {
     match node {
         Node::List(inner) | Node::Map(inner) | Node::Option { some: inner, .. } => vec![*inner],
@@ -25,7 +25,7 @@ fn inner(node: &Node) -> Vec<usize> {
     }
 }
 
-/// The nodes that contain themselves without a record in between, so that nothing has a name to refer to.
+/// The nodes that contain themselves without a record in between, so that no name can refer to them.
 pub(super) fn endless(nodes: &[Node]) -> Vec<usize> {
     let reaches_itself = |start: usize| {
         let (mut seen, mut todo) = (BTreeSet::new(), inner(&nodes[start]));
@@ -42,7 +42,8 @@ pub(super) fn endless(nodes: &[Node]) -> Vec<usize> {
     (0..nodes.len()).filter(|at| !matches!(nodes[*at], Node::Record(_)) && reaches_itself(*at)).collect()
 }
 
-/// Which nodes contain each other: those of one group do. `None` for nodes that do not contain themselves.
+/// Groups the nodes that contain each other: those with the same number do. `None` for nodes that do not contain
+/// themselves.
 fn groups(nodes: &[Node], root: usize) -> Vec<Option<usize>> {
     let mut search = Search {
         nodes,
@@ -109,7 +110,7 @@ struct Shaper<'a> {
 }
 
 impl Shaper<'_> {
-    /// The shape of a node that stands within the record `owner`.
+    /// The shape of a node within the record `owner`.
     fn shape(&mut self, at: usize, owner: Option<usize>) -> ShapeId {
         let Node::Record(record) = &self.nodes[at] else { return self.plain(at, owner) };
         if owner.is_some_and(|owner| self.groups[at].is_some() && self.groups[at] == self.groups[owner]) {
@@ -121,13 +122,13 @@ impl Shaper<'_> {
         self.plain(at, owner)
     }
 
-    /// The shape of a node, also where it contains the place that refers to it.
+    /// The shape of a node, even if it contains the place that refers to it.
     fn plain(&mut self, at: usize, owner: Option<usize>) -> ShapeId {
         if let Some(known) = self.known.get(&at) {
             return *known;
         }
         let place = self.shapes.reserve(at);
-        // Lists of what contains them are cut at another place in each record.
+        // A list of a record that contains the list is cut at a different place in each record.
         if matches!(self.nodes[at], Node::Record(_)) || self.groups[at].is_none() {
             self.known.insert(at, place);
         }
@@ -180,7 +181,7 @@ impl Shaper<'_> {
             ty: Some(self.shape(*node, owner)),
         };
         let cases = variant.cases.iter().map(case).collect::<Vec<_>>();
-        let told = format!("One of {} types, told apart by `{}`.", cases.len(), variant.discriminator);
+        let told = format!("One of {} types, distinguished by `{}`.", cases.len(), variant.discriminator);
         let doc = variant.doc.iter().cloned().chain([told]).collect::<Vec<_>>().join("\n");
         Shape::Variant(shape::Variant { doc, cases })
     }

@@ -11,7 +11,7 @@ impl<'a> Reader<'a> {
     /// Reads one whole value.
     ///
     /// # Errors
-    /// If the bytes are not one JSON value that can be held as it is.
+    /// If the bytes are not one JSON value, or would have to be changed.
     pub fn whole(bytes: &'a [u8]) -> Read<Value> {
         let mut reader = Self::new(bytes)?;
         let value = reader.value(0)?;
@@ -22,7 +22,7 @@ impl<'a> Reader<'a> {
     /// Reads any value.
     ///
     /// # Errors
-    /// If it is not JSON, a name is there twice, or a number would have to be rounded.
+    /// If it is not JSON, a name occurs twice, or a number would have to be rounded.
     pub fn value(&mut self, depth: usize) -> Read<Value> {
         self.deep_enough(depth)?;
         Ok(match self.kind()? {
@@ -60,10 +60,10 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// The value of the member `name` of the object that begins here, to be read by its own reader.
+    /// A reader at the value of the member `name` of the object that begins here.
     ///
     /// # Errors
-    /// If it is no object, or has the member twice.
+    /// If it is not an object, or has the member twice.
     pub fn member(&mut self, name: &str) -> Read<Option<Self>> {
         self.object()?;
         let (mut is_first, mut found) = (true, None);
@@ -76,10 +76,10 @@ impl<'a> Reader<'a> {
         Ok(found)
     }
 
-    /// The text of the member `name` of the object that begins here. `None`: it is absent, or no text.
+    /// The text of the member `name` of the object that begins here. `None` if the member is absent or not a text.
     ///
     /// # Errors
-    /// If it is no object, or has the member twice.
+    /// If it is not an object, or has the member twice.
     pub fn find(&mut self, name: &str) -> Read<Option<Cow<'a, str>>> {
         let Some(mut member) = self.member(name)? else { return Ok(None) };
         if member.kind()? == Kind::String { member.string().map(Some) } else { Ok(None) }

@@ -1,11 +1,12 @@
-//! The types of a schema: what its values are, as far as a closed subset of JSON Schema says it. All else is JSON.
+//! The types of a schema: the types of its values, as far as a closed subset of JSON Schema can express them.
+//! Everything else is JSON.
 //!
 //! ```text
 //!  schema ──Types::of──> nodes, one for each schema within it ──shapes──> what a component sees
 //!                        has_rules: the schema says more than the types, so `jsonschema` validates values, too
 //! ```
 //!
-//! The origin of a shape is the place of its [`Node`].
+//! The origin of a shape is the index of its [`Node`].
 
 use std::collections::BTreeMap;
 
@@ -17,25 +18,25 @@ use super::nodes::{Enum, Node, Property, Record, Variant};
 use super::shapes;
 use crate::format::shape::Shapes;
 
-/// How deep types may be within each other: a bound for the stack.
+/// The maximum nesting of types, which bounds the stack.
 const DEPTH_MAX: usize = 100;
 
 /// The types of a schema.
 #[derive(Clone, Debug)]
 pub struct Types {
-    /// What values are, each schema within the schema once.
+    /// The types of values. Each schema within the schema occurs once.
     pub nodes: Vec<Node>,
     /// Their shapes, without labels.
     pub shapes: Shapes,
-    /// Whether the schema demands what the types do not say.
+    /// True if the schema has rules that the types do not express.
     pub has_rules: bool,
-    /// Whether `1.0` is no integer.
+    /// True if `1.0` is not an integer.
     pub has_plain_integers: bool,
     root: usize,
 }
 
 impl Types {
-    /// The types of a schema with all that it refers to in it.
+    /// The types of a schema that includes everything to which it refers.
     #[must_use]
     pub fn of(schema: &Value) -> Self {
         let draft = Draft::of(schema);
@@ -56,7 +57,7 @@ impl Types {
     }
 }
 
-/// Makes JSON of what turned out to be no type once all nodes were known. Returns true if there was any.
+/// Replaces nodes by JSON that are not types, which is known when all nodes are. Returns true if there were any.
 fn settle(nodes: &mut [Node]) -> bool {
     let mut has_more = false;
     for at in shapes::endless(nodes) {
@@ -82,9 +83,9 @@ fn settle(nodes: &mut [Node]) -> bool {
     has_more
 }
 
-/// What a schema is found to be.
+/// The result for a schema.
 enum Found {
-    /// A type of its own.
+    /// A separate type.
     Node(Node),
     /// The same as another schema.
     Same(usize),
@@ -94,7 +95,7 @@ struct Builder<'a> {
     root: &'a Value,
     draft: Draft,
     nodes: Vec<Node>,
-    /// The nodes of schemas that were seen, by where they stand in memory.
+    /// The nodes of visited schemas, by the schemas' addresses in memory.
     known: BTreeMap<*const Value, usize>,
     taken: Taken,
     has_rules: bool,
@@ -125,13 +126,13 @@ impl<'a> Builder<'a> {
                 self.known.insert(schema, other);
                 return other;
             }
-            // What is JSON is validated as a whole: members that are there twice and rounded numbers are found there.
+            // JSON is validated as a whole, which detects duplicate members and rounded numbers.
             None => self.has_rules = true,
         }
         at
     }
 
-    /// The type of a schema that is no reference; `None` if no type can express it.
+    /// The type of a schema that is not a reference; `None` if no type can express it.
     fn found(&mut self, schema: &'a Value, place: &Place, depth: usize) -> Option<Found> {
         let object = schema.as_object()?;
         if is_beyond_types(object) || accepts_all(schema) {
@@ -150,7 +151,7 @@ impl<'a> Builder<'a> {
         Some(Found::Node(node))
     }
 
-    /// The type that the keyword `type` says.
+    /// The type for the keyword `type`.
     fn plain(&mut self, schema: &'a Value, object: &'a Object, place: &Place, depth: usize) -> Option<Node> {
         // Constants and lists of other values narrow a type.
         self.has_rules |= object.contains_key("enum") || object.contains_key("const");
@@ -175,8 +176,8 @@ impl<'a> Builder<'a> {
         Some(Node::Option { some, is_nullable: true })
     }
 
-    /// The schema that this one refers to, and its place. `None`: there is a reference that no type can express;
-    /// `Some(None)`: there is no reference.
+    /// The schema to which this one refers, and its place. `None` if it has a reference that no type can express;
+    /// `Some(None)` if it has no reference.
     #[allow(clippy::option_option)] // The outer one ends the caller, the inner one is the answer.
     fn target(&mut self, object: &'a Object, place: &Place) -> Option<Option<(&'a Value, Place)>> {
         let Some(reference) = object.get("$ref") else { return Some(None) };
@@ -192,7 +193,7 @@ impl<'a> Builder<'a> {
         Some(Some((target, if is_root { place.clone() } else { Place::definition(reference) })))
     }
 
-    /// `allOf`, `oneOf` and `anyOf`: of one schema, with null, or told apart by a constant.
+    /// The type of `allOf`, `oneOf` and `anyOf`: of one schema, with null, or distinguished by a constant.
     fn combined(
         &mut self,
         key: &str,
@@ -242,7 +243,7 @@ impl<'a> Builder<'a> {
         let (discriminator, mut cases) = (discriminator.to_owned(), vec![]);
         for ((schema, branch), value) in branches.iter().zip(values) {
             let place = branch.clone().unwrap_or_else(|| place.case(value));
-            // Whether it is a record is known when all nodes are.
+            // It may turn out to be a record only when all nodes are known.
             let node = self.node(schema, &place, depth);
             cases.push((value.to_owned(), node));
         }
@@ -250,7 +251,7 @@ impl<'a> Builder<'a> {
         Some(Node::Variant(Variant { doc, discriminator, cases }))
     }
 
-    /// A branch of a variant, behind references, and the place of its definition.
+    /// A branch of a variant after following references, and the place of its definition.
     fn branch(&mut self, schema: &'a Value, place: &Place) -> Option<(&'a Value, Option<Place>)> {
         let (mut schema, mut named) = (schema, None);
         for _ in 0..DEPTH_MAX {
@@ -342,7 +343,7 @@ impl<'a> Builder<'a> {
         Record { name: self.taken.name(schema, place), doc, properties, by_name: vec![], is_closed: true }
     }
 
-    /// The schema behind references.
+    /// The schema after following references.
     fn behind(&self, schema: &'a Value) -> &'a Value {
         let mut at = schema;
         for _ in 0..DEPTH_MAX {
@@ -355,7 +356,7 @@ impl<'a> Builder<'a> {
         at
     }
 
-    /// What is said about a member: its description, and the format of its text.
+    /// The documentation of a member: its description, and the format of its text.
     fn described(&self, member: &'a Value) -> Option<String> {
         let behind = self.behind(member);
         let said = keywords::text(member, "description").map(str::to_owned);
@@ -365,7 +366,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// The value of the property that tells the schema from others: a constant string that must be there.
+/// The value of the property that distinguishes the schema from others: a constant string that must be present.
 fn discriminating<'a>(root: &'a Value, schema: &'a Value, name: &str) -> Option<&'a str> {
     let object = schema.as_object()?;
     let member = object.get("properties")?.get(name).filter(|_| required(object).contains(&name))?;
@@ -380,7 +381,7 @@ fn is_null(schema: &Value) -> bool {
         || schema.get("enum").and_then(Value::as_array).is_some_and(|list| list.as_slice() == [Value::Null])
 }
 
-/// The strings that a schema lists, and whether it lists null. `None`: it lists nothing, or something else.
+/// The strings that a schema lists, and true if it lists null. `None` if it lists nothing, or something else.
 fn strings(object: &Object) -> Option<(Vec<String>, bool)> {
     let single;
     let list = match (object.get("const"), object.get("enum")) {
@@ -401,12 +402,12 @@ fn strings(object: &Object) -> Option<(Vec<String>, bool)> {
     Some((symbols, list.contains(&Value::Null)))
 }
 
-/// The types that a schema names beside null, and whether it names null. `None`: it names none.
+/// The types that a schema names beside null, and true if it names null. `None` if it names none.
 fn kinds(object: &Object) -> Option<(Vec<&str>, bool)> {
     let all = match object.get("type") {
         Some(Value::String(ty)) => vec![ty.as_str()],
         Some(Value::Array(list)) => list.iter().map(Value::as_str).collect::<Option<Vec<_>>>()?,
-        // Who lists properties means objects.
+        // A schema that lists properties describes objects.
         None if object.contains_key("properties") => vec!["object"],
         _ => return None,
     };
