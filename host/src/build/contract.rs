@@ -88,8 +88,8 @@ impl AppContracts {
         self.subjects.iter().map(|(subject, schema)| (subject.as_str(), schema))
     }
 
-    /// The schema of a topic's values. With types, it is their union. Without types, it is the schema in the topic's
-    /// file, or the `message` in it if one is named.
+    /// The schema of a topic's values: a union of these types, or without types the schema in the topic's file, for the
+    /// `message` in it if one is named.
     ///
     /// # Errors
     /// If no file defines one of the types, or the topic's file does not have the message.

@@ -51,7 +51,7 @@ pub fn format_of(file: &Path) -> Option<SchemaFormat> {
     }
 }
 
-/// Returns true if a JSON file declares itself a JSON Schema.
+/// Returns true if a file of JSON says that it is a JSON Schema.
 fn says_schema(path: &Path) -> bool {
     let json = files::read_text(path).ok().and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
     json.is_some_and(|json| json.get("$schema").is_some_and(serde_json::Value::is_string))

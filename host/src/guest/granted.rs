@@ -42,7 +42,7 @@ impl Loader<'_> {
                 || RUNTIME_FUNCTIONS.iter().any(shared)
                 || wasi::interface(import).is_some()
             {
-                // An interface with only types gives no access to anything, and the empty WASI hardly any.
+                // An interface of types only gives no power, and an empty one little.
                 continue;
             }
             if let Some(emitter) = emitters.iter().find(|emitter| emitter.interface == import) {
@@ -199,7 +199,7 @@ fn same_emitted(codec: &PartCodec, ty: &Type) -> Result<(), String> {
     }
 }
 
-/// Compares a function with the `scan` of a store or table.
+/// Checks that a function is the `scan` of a store or table.
 fn same_scan(
     codec: &PartCodec,
     params: &[Type],

@@ -55,7 +55,7 @@ pub(super) struct Framed {
     frames: Arc<[Frame]>,
     /// Each branch of a union is written by its own schema.
     by_branch: bool,
-    /// The size of the message indexes, which belong to the frame, unless the frame is a prefix.
+    /// The size of the message indexes, which are in the frame unless that is a prefix.
     indexes_bytes: usize,
 }
 
@@ -82,7 +82,7 @@ impl Framed {
         }
     }
 
-    /// Makes the encoder write each value of a union with the schema of its branch.
+    /// Writes the values of a union by the schemas of its branches.
     pub(super) fn by_branches(self, frames: Vec<Frame>) -> Self {
         Self { frames: frames.into(), by_branch: true, ..self }
     }
@@ -109,7 +109,7 @@ impl Framed {
             false => (0, 0),
         };
         let start = PREFIX_BYTES + start;
-        // Written values stay in memory for seconds, so they are stored without spare capacity.
+        // Written values stay in memory for seconds, so they have no spare capacity.
         let from = |start: usize| Bytes::copy_from_slice(&out[start..]);
         Ok(match &self.frames[branch] {
             Frame::Prefix(id) => {

@@ -53,7 +53,7 @@ impl Loader<'_> {
         Ok(Some(Framed::new(&typed, frame)))
     }
 
-    /// The frame of values that are written with the schema of this name in the contract.
+    /// The frame of values that are written by the schema with this name in the contract.
     fn frame(&self, name: &str, typed: &Typed, wire: Wire, framing: &Framing) -> Result<Frame, LoadError> {
         if wire == Wire::Plain {
             return Ok(Frame::Plain);

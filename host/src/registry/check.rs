@@ -110,7 +110,7 @@ pub fn unregistered(
 
 type Trouble = Option<(String, String)>;
 
-/// The types of `writer` that `own` names. All types, if `own` has to name them all.
+/// The types of `writer` that `own` names, if it need not name all.
 fn named(own: &Schema, writer: Schema) -> Vec<Schema> {
     if let (Schema::JsonSchema(own), Schema::JsonSchema(written)) = (own, &writer) {
         return vec![Schema::JsonSchema(Arc::new(written.limited_to(own)))];
@@ -153,7 +153,7 @@ fn unreadable(
                 let what = format!("it cannot read what version {number} wrote, {problem}");
                 return Ok(Some((what, remedy(&problem.path))));
             }
-            // This is stricter than the registry: a decimal's precision and scale must not change.
+            // Stricter than the registry: a decimal's precision and scale must not change.
             if let Some(mismatch) = Plan::of(&writer, own).mismatches().into_iter().next() {
                 let place = format!("at `{}`: {}", mismatch.path, mismatch.what);
                 let what = format!("it cannot read what version {number} wrote, {place}");

@@ -4,7 +4,7 @@
 //!  orders.created-value ──import "shop/money.proto"──> subject `shop/money.proto`, registered first
 //! ```
 //!
-//! The subject of an imported file is the name by which it is imported, as with Confluent's serializers.
+//! The subject of an imported file is the name by which it is imported, as Confluent's serializers do it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -63,7 +63,7 @@ impl Publication<'_> {
         registry.lookup(subject, &self.entry(subject, self.text, &versions)?)
     }
 
-    /// A text with references to the versions of its imports.
+    /// A text with references to the versions of what it imports.
     fn entry(&self, subject: &str, text: &str, versions: &BTreeMap<&str, u32>) -> Result<Entry, RegistryError> {
         let mut entry = Entry::new(self.format, text);
         if self.imports.is_empty() {

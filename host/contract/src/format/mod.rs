@@ -184,7 +184,7 @@ pub fn canonical(format: SchemaFormat, text: &str, normalize: bool) -> Result<St
     }
 }
 
-/// Returns the files that a schema names by path: imports of a `.proto` file, or targets of a `$ref`. Files that every
+/// Returns the files that a schema names by path: imports of a `.proto` file, targets of a `$ref`. Files that every
 /// compiler has are left out.
 ///
 /// # Errors
@@ -364,7 +364,7 @@ impl Schema {
         }
     }
 
-    /// The name of its type within its text, if the text has several types and it is not the default one.
+    /// The name of its type within its text, where that does not say which of several it is.
     #[must_use]
     pub fn type_within(&self) -> Option<&str> {
         match self {
@@ -395,7 +395,7 @@ impl Schema {
         indexes
     }
 
-    /// The encoding of a value without its [`indexes`](Self::indexes).
+    /// The encoding of a value without what [`indexes`](Self::indexes) puts in front of it.
     #[must_use]
     pub fn without_indexes<'b>(&self, value: &'b [u8]) -> &'b [u8] {
         match self {

@@ -1,4 +1,4 @@
-//! Two questions about Avro: if one schema reads what another wrote, and which value it reads from given bytes.
+//! Two questions about Avro: whether one schema reads what another wrote, and which value it reads from given bytes.
 
 use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
@@ -31,8 +31,7 @@ pub(super) struct Compat {
     #[command(flatten)]
     pair: Pair,
 
-    /// Answer many questions: JSON objects with `reader` and `writer`, one per line of standard input; one object per
-    /// line out.
+    /// Answer many: objects with `reader` and `writer`, one a line on standard input; an object a line out.
     #[arg(long, conflicts_with_all = ["reader", "writer", "json"])]
     jsonl: bool,
 

@@ -172,7 +172,7 @@ impl Schema {
     /// own.
     ///
     /// # Errors
-    /// If there is no such type.
+    /// If there is none.
     pub fn with_type(&self, name: &str) -> Result<Self, String> {
         let whole = serde_json::from_str::<Map<String, Value>>(&self.text).map_err(|error| error.to_string())?;
         if keywords::text(&self.bundled, "title") == Some(name) {

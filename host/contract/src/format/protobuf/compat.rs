@@ -33,8 +33,8 @@ pub fn problems(reader: &Schema, writer: &Schema) -> Vec<Problem> {
     comparison.problems
 }
 
-/// Returns the places where a component whose values are the reader's message cannot read those of the writer, with the
-/// reasons. Other messages of the file do not count.
+/// Returns where and why a component whose values are the reader's message cannot read those of the writer. Other
+/// messages of the file do not count.
 pub(crate) fn unreadable(reader: &Schema, writer: &Schema) -> Vec<Problem> {
     let mut comparison = Comparison { problems: vec![], seen: vec![], definitions: false };
     let Some(ours) = reader.root() else { return vec![] };

@@ -14,7 +14,7 @@ use crate::identify::IdError;
 /// A path to a field that can identify a message.
 #[derive(Clone, PartialEq)]
 pub struct IdPath {
-    /// The fields on the path. The last one is the id.
+    /// The fields on the way, the last the id.
     fields: Vec<FieldDescriptor>,
 }
 

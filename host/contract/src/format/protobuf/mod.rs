@@ -44,13 +44,13 @@ use crate::format::Referred;
 /// The name of the schema itself among its imports.
 const SELF: &str = "schema.proto";
 
-/// A Protobuf schema: its file, all imports, and the message type of values.
+/// A Protobuf schema: its file, with all that it imports, and the message that values are.
 pub struct Schema {
     pool: DescriptorPool,
     name: String,
     text: String,
     referred: Vec<Referred>,
-    /// The full name of the message type of values; `None` for the first message of the file.
+    /// The full name of the message that values are; `None`: the first of the file.
     message: Option<String>,
     types: OnceLock<Types>,
     indexes: OnceLock<Vec<usize>>,
@@ -171,10 +171,10 @@ impl Schema {
         same_text && self.imported() == other.imported()
     }
 
-    /// The same file for values of another of its messages.
+    /// The same file, with values of another of its messages.
     ///
     /// # Errors
-    /// If the file has no such message. The error lists its messages.
+    /// If the file has no such message; says which it has.
     pub fn with_message(&self, name: &str) -> Result<Self, String> {
         let messages = self.messages();
         let short = |message: &&MessageDescriptor| message.full_name().rsplit('.').next() == Some(name);
@@ -194,13 +194,13 @@ impl Schema {
         })
     }
 
-    /// The name of the message type of values, if it is not the first message of the file.
+    /// The name of the message that values are, if that is another than the first of the file.
     #[must_use]
     pub fn message(&self) -> Option<&str> {
         self.message.as_deref()
     }
 
-    /// The message type of values; `None` if the file has no message.
+    /// The message that values are; `None`: the file has none.
     #[must_use]
     pub fn root(&self) -> Option<MessageDescriptor> {
         match &self.message {
@@ -240,7 +240,7 @@ impl Schema {
         json::decode(&message, reader.rest())
     }
 
-    /// Appends a value to `out`: the indexes of its message type, and the message.
+    /// Writes a value behind `out`: the indexes of the message that values are, and the message.
     ///
     /// # Errors
     /// If the JSON does not fit the message.
@@ -250,7 +250,7 @@ impl Schema {
         json::encode(&root, value, out)
     }
 
-    /// Writes the indexes of the message type of values.
+    /// Writes the indexes of the message that values are.
     pub fn write_indexes(&self, out: &mut Vec<u8>) {
         indexes::write(self.indexes.get_or_init(|| self.root().map_or_else(|| vec![0], |root| indexes_of(&root))), out);
     }
@@ -262,7 +262,7 @@ impl Schema {
         self.with_message(self.at(&indexes)?.full_name()).ok()
     }
 
-    /// All messages of the file, including nested ones, in order.
+    /// All messages of the file, also those within others, in order.
     fn messages(&self) -> Vec<MessageDescriptor> {
         fn add(message: MessageDescriptor, all: &mut Vec<MessageDescriptor>) {
             let inner = children(&message);

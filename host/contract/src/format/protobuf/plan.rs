@@ -18,9 +18,9 @@ const DEPTH_MAX: usize = 64;
 #[derive(Clone, Debug)]
 pub struct Plan {
     reader: Arc<Schema>,
-    /// The indexes of the reader's message in the writer's file; `None` if the file does not have it.
+    /// The indexes by which the writer's file has the reader's message. `None`: it does not have it.
     indexes: Option<Vec<usize>>,
-    /// The fields, by message and number, whose values have another meaning for the writer.
+    /// The fields, by message and number, whose values mean something else for the writer.
     broken: BTreeSet<(String, u32)>,
     mismatches: Vec<Mismatch>,
 }
@@ -56,10 +56,10 @@ impl Plan {
         &self.mismatches
     }
 
-    /// Reads the message indexes. The rest is the message.
+    /// Reads the message indexes. What is left is the message.
     ///
     /// # Errors
-    /// If they are not valid, or lead to a message other than the reader's.
+    /// If they are broken, or lead to another message than the reader's.
     pub fn begin<'b>(&self, bytes: &'b [u8]) -> Result<Reader<'b>, DecodeError> {
         let mut reader = Reader::new(bytes);
         let found = indexes::read(&mut reader)?;
@@ -70,7 +70,7 @@ impl Plan {
         Err(DecodeError::NoCounterpart(format!("it is another message than {ours}: its indexes are {found:?}")))
     }
 
-    /// Returns true if the value as a whole is a message that the reader does not have.
+    /// Returns true if the value as a whole is of a message that the reader does not have.
     #[must_use]
     pub fn is_of_unknown_type(&self, bytes: &[u8]) -> bool {
         indexes::read(&mut Reader::new(bytes)).is_ok_and(|found| self.indexes.as_ref() != Some(&found))

@@ -32,7 +32,7 @@ pub struct Types {
     pub enums: Vec<Enum>,
     /// The messages that are JSON texts for a component.
     pub texts: Vec<MessageDescriptor>,
-    /// The constructs that cannot type a component.
+    /// A construct that cannot type a component.
     pub refused: Vec<Problem>,
 }
 
@@ -235,7 +235,7 @@ impl Scalar {
 }
 
 impl Types {
-    /// The types of a file without a message.
+    /// Those of a file without a message.
     pub(super) fn none() -> Self {
         let mut shapes = Builder::default();
         let root = shapes.push(Shape::Null, 0);

@@ -48,7 +48,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Decodes a message. With `merge`, `place` has the result of earlier occurrences.
+    /// Decodes a message. With `merge`, `place` holds what came of it before.
     fn message(&mut self, id: usize, mut reader: Reader<'_>, place: &mut Val, merge: bool) -> Decoded<()> {
         let message = &self.types.messages[id];
         if self.depth > DEPTH_MAX {
