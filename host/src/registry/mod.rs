@@ -1,4 +1,4 @@
-//! The schema registry: the shared truth about the meaning of schema ids.
+//! The schema registry, which defines the meaning of schema ids for all programs.
 //!
 //! ```text
 //!  Registry ─┬─ Client     Confluent's HTTP API
@@ -8,7 +8,7 @@
 //!  Cached    remembers answers about ids, which never change their meaning
 //! ```
 //!
-//! All calls block; callers are plain threads.
+//! All calls block, so callers are plain threads.
 
 mod cache;
 pub mod check;
@@ -75,7 +75,7 @@ impl Version {
     /// Parses its schema as that of a writer.
     ///
     /// # Errors
-    /// Why it is not a schema.
+    /// If its text is not a schema.
     pub fn parsed(&self) -> Result<Schema, String> {
         format::parse_kept(&Entry::new(self.format, self.schema.as_str()), &self.referred)
     }
@@ -86,18 +86,18 @@ impl Version {
 pub struct Registered {
     /// Its format.
     pub format: SchemaFormat,
-    /// Its text; of an Avro schema with the types it refers to in it.
+    /// Its text. The text of an Avro schema includes the types to which it refers.
     pub text: String,
     /// The versions that it refers to.
     pub references: Vec<Reference>,
     /// Its GUID, if the registry has GUIDs.
     pub guid: Option<Guid>,
-    /// The schema, or why the text is not one.
+    /// The schema, or the reason why the text is not one.
     pub schema: Result<Schema, String>,
 }
 
 impl Registered {
-    /// Parses a text; `referred` is what it refers to, also by way of others.
+    /// Parses a text. `referred` has the schemas to which it refers, directly or indirectly.
     #[must_use]
     pub fn parse(format: SchemaFormat, text: String, references: Vec<Reference>, referred: &[Referred]) -> Self {
         let schema = format::parse_kept(&Entry::new(format, text.as_str()), referred);
@@ -105,27 +105,27 @@ impl Registered {
     }
 }
 
-/// A schema registry. Components are typed by Avro and Protobuf; JSON Schemas are registered, compared and listed.
+/// A schema registry.
 pub trait Registry: Send + Sync {
-    /// The schema with this id; `None` if there is none.
+    /// Returns the schema with this id; `None` if there is none.
     ///
     /// # Errors
     /// If the registry does not answer, or not with a schema.
     fn by_id(&self, id: SchemaId) -> Result<Option<Registered>, RegistryError>;
 
-    /// The schema with this GUID; `None` if there is none.
+    /// Returns the schema with this GUID; `None` if there is none.
     ///
     /// # Errors
     /// As for [`by_id`](Self::by_id); also if the registry has no GUIDs.
     fn by_guid(&self, guid: Guid) -> Result<Option<Registered>, RegistryError>;
 
-    /// The newest version of a subject, or `None` if the subject does not exist.
+    /// Returns the newest version of a subject, or `None` if the subject does not exist.
     ///
     /// # Errors
     /// If the registry does not answer with a schema.
     fn latest(&self, subject: &str) -> Result<Option<Version>, RegistryError>;
 
-    /// The id of a schema under a subject, or `None` if it is not registered there.
+    /// Returns the id of a schema under a subject, or `None` if it is not registered there.
     ///
     /// # Errors
     /// If the registry does not answer, or refuses the schema as invalid.
@@ -153,29 +153,29 @@ pub trait Registry: Send + Sync {
         Ok(())
     }
 
-    /// All subjects.
+    /// Returns all subjects.
     ///
     /// # Errors
     /// If the registry does not answer.
     fn subjects(&self) -> Result<Vec<String>, RegistryError>;
 
-    /// The whole history of a subject, the oldest version first; empty if the subject does not exist.
+    /// Returns the versions of a subject, the oldest first; empty if the subject does not exist.
     ///
     /// # Errors
     /// If the registry does not answer with schemas.
     fn versions(&self, subject: &str) -> Result<Vec<Version>, RegistryError>;
 
-    /// The compatibility level that applies to a subject.
+    /// Returns the compatibility level that applies to a subject.
     ///
     /// # Errors
     /// If the registry does not answer with a level.
     fn level(&self, subject: &str) -> Result<Level, RegistryError>;
 
-    /// Sets the level of a subject, or the level of all subjects without their own.
+    /// Sets the level of a subject, or, with `None`, the level of all subjects that have no separate level.
     fn set_level(&self, subject: Option<&str>, level: Level) -> Result<(), RegistryError>;
 
-    /// Makes known schemas durable that are not durable yet: a copy whose original was lost, or data that is older than
-    /// the original.
+    /// Makes known schemas durable that are not durable yet: those of a copy whose original was lost, or those in data
+    /// that is older than the original.
     fn settle(&self) -> Result<(), RegistryError> {
         Ok(())
     }
@@ -185,7 +185,7 @@ pub trait Registry: Send + Sync {
         None
     }
 
-    /// Its location, for messages.
+    /// Returns its location, for messages.
     fn place(&self) -> String;
 }
 
