@@ -247,7 +247,7 @@ impl<'a> Checker<'a> {
                 match their_others {
                     Some(others @ Value::Object(_)) => self.within(name, |this| this.pair(reader, others)),
                     _ => self.within(name, |this| {
-                        this.problem("the property is new, and the writer allows any value under its name; it takes that if the writer's `additionalProperties` is false".to_owned());
+                        this.problem("the property is new, and the writer allows any value under its name; it can be added only if the writer's `additionalProperties` is false".to_owned());
                     }),
                 }
             }
@@ -275,7 +275,10 @@ impl<'a> Checker<'a> {
                 ours.get("properties").and_then(|p| p.get(name)).is_some_and(|p| p.get("default").is_some());
             if !has_default {
                 self.within(name, |this| {
-                    this.problem("the reader requires it, the writer does not; it takes a value without it if it has a `default` or is not required".to_owned());
+                    this.problem(
+                        "the reader requires it, and the writer does not; give it a `default`, or do not require it"
+                            .to_owned(),
+                    );
                 });
             }
         }
