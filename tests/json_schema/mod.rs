@@ -223,7 +223,7 @@ fn json_of_a_component_is_checked_and_not_rounded() {
     assert_eq!(misfit("{}"), "at `.`: at `.`: \"a\" is a required property");
     assert!(misfit("{").contains("ends early"), "{}", misfit("{"));
     assert!(codec.decoder.decode(b"{}").unwrap_err().to_string().contains("required property"));
-    assert!(codec.decoder.decode(br#"{"a":1,"a":2}"#).unwrap_err().to_string().contains("there twice"));
+    assert!(codec.decoder.decode(br#"{"a":1,"a":2}"#).unwrap_err().to_string().contains("occurs twice"));
 }
 
 #[test]

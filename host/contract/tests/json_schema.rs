@@ -221,7 +221,7 @@ fn json_that_serde_reads_is_read_alike() {
             (Err(_), Err(_)) => {}
             (Err(error), Ok(_)) => {
                 let text = error.to_string();
-                assert!(text.contains("there twice") || text.contains("does not fit"), "{shown}: {text}");
+                assert!(text.contains("occurs twice") || text.contains("does not fit"), "{shown}: {text}");
             }
             (Ok(_), Err(error)) => panic!("{shown}: {error}"),
         }
@@ -349,7 +349,7 @@ fn ids_are_found_without_building_the_value() {
     assert_eq!(found("paidAt", r#"{"paidAt": null}"#), Ok(None));
     assert_eq!(found("paidAt", "{}"), Ok(None));
     // Which of two counts is nobody's guess.
-    assert!(found("id", r#"{"id": "a", "id": "b"}"#).unwrap_err().contains("there twice"));
+    assert!(found("id", r#"{"id": "a", "id": "b"}"#).unwrap_err().contains("occurs twice"));
     for wrong in ["total", "gift", "lines", "kind", "none", "id.x"] {
         found(wrong, "{}").unwrap_err();
     }
