@@ -22,10 +22,11 @@ const GROUP: &str = "heddle-reader";
 /// The maximum number of records that one poll returns.
 const BATCH_RECORDS_MAX: usize = 1_000;
 
-/// The longest single wait for a record. A position can move without one, past the marker of a transaction.
+/// The maximum time of one wait for a record. A position can also move without a record, past the marker of a
+/// transaction, so positions are compared after each wait.
 const POLL_SLICE: Duration = Duration::from_millis(10);
 
-/// The wait for the last other owner of a client that ends.
+/// The interval between attempts to become the only owner of the client.
 const END_SLICE: Duration = Duration::from_millis(1);
 
 /// A reader on Kafka.
@@ -69,12 +70,12 @@ impl KafkaReader {
 }
 
 impl Drop for KafkaReader {
-    /// Leaves the end of the client to a thread, because the client waits for it in steps of 100 ms. If there is no
-    /// thread, the caller waits.
+    /// Closes the client in a separate thread, because the client waits in steps of 100 ms until it is closed. If no
+    /// thread can be started, the caller waits.
     fn drop(&mut self) {
         let mut consumer = self.consumer.clone();
         let end = move || {
-            // The last owner ends the client, and the reader lets go in a moment.
+            // The last owner closes the client. The reader gives up its own share in a moment.
             while let Err(shared) = Arc::try_unwrap(consumer) {
                 consumer = shared;
                 sleep(END_SLICE);
@@ -92,7 +93,7 @@ impl Reader for KafkaReader {
             let left =
                 if records.is_empty() { deadline.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
             let Some(polled) = self.consumer.poll(whole_millis(left.min(POLL_SLICE))) else {
-                // A caller that waits for a position need not wait longer.
+                // The caller may wait for a position, which has moved.
                 if left.is_zero() || self.has_moved()? {
                     break;
                 }
