@@ -18,7 +18,7 @@ struct Shaper<'a> {
 }
 
 impl Shaper<'_> {
-    /// The shape of `id` within the record `owner`.
+    /// The shape of `id`, which stands within the record `owner`.
     fn shape(&mut self, id: NodeId, owner: Option<NodeId>) -> ShapeId {
         if let (Some(owner), Node::Record(record)) = (owner, self.schema.node(id))
             && contains(self.schema, id, owner)
@@ -94,7 +94,7 @@ impl Shaper<'_> {
 }
 
 /// Returns true if a value of the record `outer` can contain one of the record `inner`. Every reference among types
-/// that contain each other is cut, whatever their order, so a type has the same WIT wherever it is used.
+/// that contain each other is cut, whichever of them comes first, so a type has the same WIT wherever it is used.
 fn contains(schema: &Schema, outer: NodeId, inner: NodeId) -> bool {
     let (mut seen, mut todo) = (BTreeSet::new(), vec![outer]);
     while let Some(id) = todo.pop() {
