@@ -44,7 +44,7 @@ impl IdPath {
             }
             fields.push(field.clone());
             match field.kind() {
-                // The id is the value inside a wrapper.
+                // A wrapper stands for what it wraps.
                 Kind::Message(wrapper) if is_last && super::types::wrapped(&wrapper).is_some() => {
                     fields.push(named(&wrapper, "value").map_err(&error)?);
                 }

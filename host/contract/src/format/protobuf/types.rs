@@ -474,7 +474,7 @@ pub(super) fn wrapped(message: &MessageDescriptor) -> Option<Scalar> {
     })
 }
 
-/// Returns true if a value of `outer` can contain one of `inner`. Every reference among such messages is cut.
+/// Returns true if a value of `outer` can contain one of `inner`: every reference among such messages is cut.
 fn contains(outer: &MessageDescriptor, inner: &MessageDescriptor) -> bool {
     let (mut seen, mut todo) = (BTreeSet::new(), vec![outer.clone()]);
     while let Some(message) = todo.pop() {
