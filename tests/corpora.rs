@@ -1,6 +1,9 @@
 //! Real schemas of third parties. They are registered and built to WIT and to the code of every language, and values
 //! survive a round trip.
 
+mod json_schema;
+mod protobuf;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -25,10 +28,11 @@ const LANGUAGES: [&str; 4] = ["rust", "javascript", "python", "go"];
 /// The number of values for each schema.
 const VALUES: u64 = 4;
 
-fn corpora() -> PathBuf {
-    let script = repository().join("scripts/fetch-schemas");
-    let fetched = Command::new("bash").arg(script).stderr(Stdio::inherit()).output().unwrap();
-    assert!(fetched.status.success(), "this test needs real schemas, and scripts/fetch-schemas failed (see above)");
+/// The folder of the schemas that a script fetches.
+fn fetched(script: &str) -> PathBuf {
+    let path = repository().join("scripts").join(script);
+    let fetched = Command::new("bash").arg(path).stderr(Stdio::inherit()).output().unwrap();
+    assert!(fetched.status.success(), "this test needs real schemas, and scripts/{script} failed (see above)");
     String::from_utf8(fetched.stdout).unwrap().trim().into()
 }
 
@@ -80,7 +84,7 @@ fn assert_round_trips(contracts: &AppContracts, names: &Names) {
 
 #[test]
 fn real_schemas_are_registered_built_and_round_trip() {
-    let corpora = corpora();
+    let corpora = fetched("fetch-schemas");
     for (corpus, count) in CORPORA {
         let (registry, mut seen) = (Embedded::mock(corpus), 0);
         for (folder, files) in files(&corpora.join(corpus)) {

@@ -2,7 +2,7 @@
 //! by separate code.
 
 mod components;
-mod dice;
+pub(crate) mod dice;
 
 use std::sync::Arc;
 

@@ -66,24 +66,28 @@ pub struct Schema {
     /// The type of values, if the text defines several and it is not the first one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// The types of values, if they are of several that the text defines.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub messages: Vec<String>,
 }
 
 impl Schema {
     /// Creates a schema without imports.
     #[must_use]
     pub fn new(format: SchemaFormat, text: impl Into<String>) -> Self {
-        Self { format, text: text.into(), imports: vec![], message: None }
+        Self { format, text: text.into(), imports: vec![], message: None, messages: vec![] }
     }
 
     /// The form of `schema` in a contract.
     #[must_use]
     pub fn of(schema: &format::Schema) -> Self {
-        Self {
-            format: schema.format(),
-            text: schema.text().to_owned(),
-            imports: schema.imports().to_vec(),
-            message: schema.type_within().map(str::to_owned),
-        }
+        let (message, messages) = match schema.types_within() {
+            [] => (None, vec![]),
+            [only] => (Some(only.clone()), vec![]),
+            several => (None, several.to_vec()),
+        };
+        let (text, imports) = (schema.text().to_owned(), schema.imports().to_vec());
+        Self { format: schema.format(), text, imports, message, messages }
     }
 
     /// Parses the schema.
@@ -94,7 +98,8 @@ impl Schema {
         let schema = format::parse(&Entry::new(self.format, self.text.as_str()), &self.imports)?;
         match &self.message {
             Some(name) => schema.with_type(name),
-            None => Ok(schema),
+            None if self.messages.is_empty() => Ok(schema),
+            None => schema.with_types(&self.messages),
         }
     }
 }

@@ -88,8 +88,8 @@ impl AppContracts {
         self.subjects.iter().map(|(subject, schema)| (subject.as_str(), schema))
     }
 
-    /// The schema of a topic's values: a union of these types, or without types the schema in the topic's file, for the
-    /// `message` in it if one is named.
+    /// The schema of a topic's values: one of these types, or without types the schema in the topic's file, for the
+    /// `message` in it if one is named. Types in Protobuf or JSON Schema are those of one file.
     ///
     /// # Errors
     /// If no file defines one of the types, or the topic's file does not have the message.
@@ -105,14 +105,41 @@ impl AppContracts {
         if types.is_empty() {
             return Ok(self.get(&subject).cloned());
         }
+        if types.iter().any(|name| self.library.named(name).is_err())
+            && let Some(schema) = self.of_one_file(topic, types)?
+        {
+            return Ok(Some(schema));
+        }
         let mut names = vec![];
         for name in types {
             let schema = self.named(name)?;
+            if schema.avro().is_none() {
+                return Err(BuildError::Document {
+                    file: format!("types = {types:?} of the topic {topic}"),
+                    what: "types in Protobuf and JSON Schema must be of one file, and no file has them all".to_owned(),
+                });
+            }
             names.extend(schema.type_names());
         }
         let mut library = self.library.clone();
         library.add(&subject, &serde_json::json!(names).to_string())?;
         Ok(Some(library.schema(&subject)?.into()))
+    }
+
+    /// The schema of values that are of one of several types in one file. That of the topic is preferred.
+    fn of_one_file(&self, topic: &str, types: &[String]) -> Result<Option<Schema>, BuildError> {
+        let own = self.documents.get(&value_subject(topic));
+        let mut problem = None;
+        for schema in own.into_iter().chain(self.documents.schemas()) {
+            match schema.with_types(types) {
+                Ok(schema) => return Ok(Some(schema)),
+                // The file has the types, and cannot tell them apart.
+                Err(what) if types.iter().all(|name| schema.with_type(name).is_ok()) => problem = Some(what),
+                Err(_) => {}
+            }
+        }
+        let file = format!("types = {types:?} of the topic {topic}");
+        problem.map_or(Ok(None), |what| Err(BuildError::Document { file, what }))
     }
 
     /// The schema of a named type.

@@ -5,17 +5,22 @@
 //!  <topic>-value.proto ──import "shop/money.proto"──> contracts/shop/money.proto    subject `shop/money.proto`
 //! ```
 //!
-//! Files in subfolders are read only when they are imported, by their path from the folder.
+//! Files in subfolders are read only when they are imported: by their path from the folder; a JSON Schema also by its path
+//! from the importing file, or by its `$id`.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
+use heddle_contract::format::{Link, json_schema};
 use heddle_contract::section::SchemaFormat;
 
 use super::BuildError;
 use crate::files;
 use crate::registry::format::{self, Referred, Schema};
 use crate::registry::is_subject;
+
+/// How deep folders of schemas may be within each other.
+const FOLDERS_MAX: usize = 32;
 
 /// A schema file of a format other than Avro.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +43,8 @@ pub(super) struct Documents {
     files: BTreeMap<String, Document>,
     /// The schemas of the files that can type components, by file.
     schemas: BTreeMap<String, Schema>,
+    /// The files of JSON Schemas by their identities, once they are asked for.
+    identities: Option<BTreeMap<String, String>>,
 }
 
 /// The format for a file's extension.
@@ -53,8 +60,35 @@ pub fn format_of(file: &Path) -> Option<SchemaFormat> {
 
 /// Returns true if a file of JSON says that it is a JSON Schema.
 fn says_schema(path: &Path) -> bool {
-    let json = files::read_text(path).ok().and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
+    let text = files::read_text(path).ok();
+    let json = text.and_then(|text| serde_json::from_str::<serde_json::Value>(text.trim_start_matches('\u{feff}')).ok());
     json.is_some_and(|json| json.get("$schema").is_some_and(serde_json::Value::is_string))
+}
+
+/// The JSON Schemas in a folder and the folders in it, by their identities. A file in a folder of its own is preferred to
+/// a copy that is named after a topic.
+fn identities(folder: &Path) -> BTreeMap<String, String> {
+    let (mut found, mut files) = (BTreeMap::new(), vec![]);
+    let mut folders = vec![(folder.to_owned(), 0)];
+    while let Some((at, depth)) = folders.pop() {
+        for entry in std::fs::read_dir(&at).into_iter().flatten().flatten() {
+            let (path, kind) = (entry.path(), entry.file_type());
+            if kind.is_ok_and(|kind| kind.is_dir()) && depth < FOLDERS_MAX {
+                folders.push((path, depth + 1));
+            } else if format_of(&path) == Some(SchemaFormat::Json) {
+                files.push((std::cmp::Reverse(depth), path));
+            }
+        }
+    }
+    files.sort();
+    for (_, path) in files {
+        let name = path.strip_prefix(folder).ok().and_then(Path::to_str);
+        let identity = files::read_text(&path).ok().and_then(|text| json_schema::identity(&text));
+        if let (Some(name), Some(identity)) = (name, identity) {
+            found.entry(identity).or_insert_with(|| name.to_owned());
+        }
+    }
+    found
 }
 
 impl Documents {
@@ -89,16 +123,17 @@ impl Documents {
             return Err(wrong("its extension belongs to no schema format".to_owned()));
         };
         let text = files::read_text(&path).map_err(BuildError::file(&path))?;
-        let imports = format::imports(format, &text).map_err(wrong)?;
-        way.push(file.to_owned());
-        for import in &imports {
-            let inside = Path::new(import).components().all(|part| matches!(part, Component::Normal(_)));
-            if !inside || format_of(Path::new(import)) != Some(format) || !folder.join(import).is_file() {
-                let file = path.display().to_string();
-                return Err(BuildError::Import { file, import: import.clone() });
+        let mut imports = vec![];
+        for link in format::imports(format, &text).map_err(wrong)? {
+            let found = self.linked(folder, file, format, &link);
+            let missing = || BuildError::Import { file: path.display().to_string(), import: link.name.clone() };
+            let import = found.ok_or_else(missing)?;
+            if !imports.contains(&import) {
+                imports.push(import);
             }
-            self.add(folder, import, way)?;
         }
+        way.push(file.to_owned());
+        imports.iter().try_for_each(|import| self.add(folder, import, way))?;
         way.pop();
         let stem = Path::new(file).file_stem().and_then(|stem| stem.to_str()).filter(|stem| is_subject(stem));
         let at_top = stem.filter(|_| !file.contains('/'));
@@ -112,9 +147,32 @@ impl Documents {
         Ok(())
     }
 
+    /// The file that a link in `file` leads to.
+    fn linked(&mut self, folder: &Path, file: &str, format: SchemaFormat, link: &Link) -> Option<String> {
+        let paths = match format {
+            SchemaFormat::Json => json_schema::paths(file, &link.name),
+            SchemaFormat::Avro | SchemaFormat::Protobuf => vec![link.name.clone()],
+        };
+        let is_there = |path: &String| {
+            let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+            inside && format_of(Path::new(path)) == Some(format) && folder.join(path).is_file()
+        };
+        let address = link.address.as_ref();
+        let identified = || {
+            let identities = self.identities.get_or_insert_with(|| identities(folder));
+            identities.get(address?).cloned()
+        };
+        paths.into_iter().find(is_there).or_else(identified)
+    }
+
     /// The schema of a subject, if it can type components.
     pub(super) fn get(&self, subject: &str) -> Option<&Schema> {
         self.files.values().find(|document| document.subject == subject).and_then(|d| self.schemas.get(&d.file))
+    }
+
+    /// The schemas of all files.
+    pub(super) fn schemas(&self) -> impl Iterator<Item = &Schema> {
+        self.schemas.values()
     }
 
     /// The schemas of the files that define a type of this name.

@@ -205,7 +205,7 @@ impl Explain for BuildError {
             | Self::Inexpressible { .. }
             | Self::Componentize { .. } => return None,
             Self::Import { .. } => {
-                "add the file, or correct the import: it is a path from the folder of the schemas, with the file's extension"
+                "add the file, or correct the import: it is a path from the folder of the schemas, with the file's extension; of a JSON Schema also a path from the importing file, or an `$id`"
             }
             Self::TwoFormats { .. } => "keep one of them",
             Self::Names { .. } => "restore it from version control, or remove it to have new names chosen",

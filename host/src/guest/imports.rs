@@ -53,10 +53,8 @@ pub(super) struct Framed {
     encoder: Encoder,
     /// The frame of all values, or of each branch.
     frames: Arc<[Frame]>,
-    /// Each branch of a union is written by its own schema.
+    /// Each branch of a union has its own frame.
     by_branch: bool,
-    /// The size of the message indexes, which are in the frame unless that is a prefix.
-    indexes_bytes: usize,
 }
 
 /// A written key or value.
@@ -78,11 +76,10 @@ impl Framed {
             encoder: Encoder::new(typed.schema.clone(), typed.shapes.clone()),
             frames: [frame].into(),
             by_branch: false,
-            indexes_bytes: typed.schema.indexes().len(),
         }
     }
 
-    /// Writes the values of a union by the schemas of its branches.
+    /// Writes the values of each branch of a union with a frame of its own.
     pub(super) fn by_branches(self, frames: Vec<Frame>) -> Self {
         Self { frames: frames.into(), by_branch: true, ..self }
     }
@@ -105,20 +102,21 @@ impl Framed {
         out.extend([0; PREFIX_BYTES]);
         self.encoder.encode(value, &mut out).map_err(|e| e.to_string())?;
         let (branch, start) = match self.by_branch {
-            true => wire::branch(self.frames.len(), &out[PREFIX_BYTES..]).ok_or("it has no branch")?,
+            true => self.encoder.schema().branch(&out[PREFIX_BYTES..]).ok_or("it has no branch")?,
             false => (0, 0),
         };
         let start = PREFIX_BYTES + start;
         // Written values stay in memory for seconds, so they have no spare capacity.
-        let from = |start: usize| Bytes::copy_from_slice(&out[start..]);
+        // Message indexes are in the frame, unless that is a prefix.
+        let from = |start: usize| Bytes::copy_from_slice(self.encoder.schema().without_indexes(&out[start..]));
         Ok(match &self.frames[branch] {
             Frame::Prefix(id) => {
                 let start = start - PREFIX_BYTES;
                 out[start..start + PREFIX_BYTES].copy_from_slice(&wire::prefix(*id));
                 Encoded::plain(Bytes::copy_from_slice(&out[start..]))
             }
-            Frame::Header(header) => Encoded { bytes: from(start + self.indexes_bytes), header: Some(header.clone()) },
-            Frame::Plain => Encoded::plain(from(start + self.indexes_bytes)),
+            Frame::Header(header) => Encoded { bytes: from(start), header: Some(header.clone()) },
+            Frame::Plain => Encoded::plain(from(start)),
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use heddle_contract::format::Schema;
 use heddle_contract::format::shape::Shapes;
 use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::component::{
@@ -49,12 +50,12 @@ impl Loader<'_> {
 
     fn framed(&self, subject: &str, wire: Wire, framing: &Framing) -> Result<Option<Framed>, LoadError> {
         let Some(typed) = self.typed(subject)? else { return Ok(None) };
-        let frame = self.frame(subject, &typed, wire, framing)?;
+        let frame = self.frame(subject, &typed.schema, wire, framing)?;
         Ok(Some(Framed::new(&typed, frame)))
     }
 
     /// The frame of values that are written by the schema with this name in the contract.
-    fn frame(&self, name: &str, typed: &Typed, wire: Wire, framing: &Framing) -> Result<Frame, LoadError> {
+    fn frame(&self, name: &str, schema: &Schema, wire: Wire, framing: &Framing) -> Result<Frame, LoadError> {
         if wire == Wire::Plain {
             return Ok(Frame::Plain);
         }
@@ -64,7 +65,7 @@ impl Loader<'_> {
         Ok(match wire {
             Wire::Header => {
                 let guid = framing.guids.get(&id).copied();
-                Frame::Header(wire::header(id, guid, &typed.schema.indexes()).into())
+                Frame::Header(wire::header(id, guid, &schema.indexes()).into())
             }
             _ => Frame::Prefix(id),
         })
@@ -74,11 +75,18 @@ impl Loader<'_> {
     fn value_codec(&self, topic: &str, emits: &Emits, wire: Wire, framing: &Framing) -> Result<PartCodec, LoadError> {
         let subject = value_subject(topic);
         let plain = if emits.format == ValueFormat::Text { PartCodec::String } else { PartCodec::Bytes };
-        if emits.subject == SubjectNames::Topic || wire == Wire::Plain {
-            return Ok(self.framed(&subject, wire, framing)?.map_or(plain, PartCodec::Schema));
-        }
         let Some(typed) = self.typed(&subject)? else { return Ok(plain) };
-        let frame = |ty: &String| self.frame(&record_subject(topic, ty), &typed, wire, framing);
+        self.is_named_on(wire, topic, &typed.schema)?;
+        let is_whole = emits.subject == SubjectNames::Topic || wire == Wire::Plain;
+        let several_messages = typed.schema.is_union() && typed.schema.avro().is_none();
+        if is_whole && !several_messages {
+            return Ok(PartCodec::Schema(Framed::new(&typed, self.frame(&subject, &typed.schema, wire, framing)?)));
+        }
+        let frame = |ty: &String| {
+            let own = typed.schema.with_type(ty).unwrap_or_else(|_| typed.schema.clone());
+            let name = if is_whole { subject.clone() } else { record_subject(topic, ty) };
+            self.frame(&name, &own, wire, framing)
+        };
         let mut frames = typed.schema.type_names().iter().map(frame).collect::<Result<Vec<_>, _>>()?;
         if typed.schema.is_union() {
             let framed = Framed::new(&typed, Frame::Plain).by_branches(frames);
@@ -86,6 +94,17 @@ impl Loader<'_> {
         }
         let frame = frames.pop().ok_or_else(|| self.broken(format!("the values of `{topic}` have no type")))?;
         Ok(PartCodec::Schema(Framed::new(&typed, frame)))
+    }
+
+    /// Refuses several messages on a wire that does not say which of them a value is.
+    fn is_named_on(&self, wire: Wire, topic: &str, schema: &Schema) -> Result<(), LoadError> {
+        if wire == Wire::Plain && schema.is_union() && schema.avro().is_none() {
+            let types = schema.type_names().join("`, `");
+            return Err(self.broken(format!(
+                "the values of `{topic}` are of the messages `{types}`, and its wire is plain, which does not say which"
+            )));
+        }
+        Ok(())
     }
 
     pub(super) fn emitters(&self, manifest: &Manifest, framing: &Framing) -> Result<Vec<Emitter>, LoadError> {
@@ -174,6 +193,7 @@ impl Loader<'_> {
         };
         let params = self.export(&interface).ok_or_else(missing)?.params().map(|(_, ty)| ty).collect::<Vec<_>>();
         let value = self.typed(&value_subject(topic))?;
+        value.as_ref().map_or(Ok(()), |typed| self.is_named_on(wire, topic, &typed.schema))?;
         let Some(first) = params.first() else { return Err(missing()) };
         let is_text = consumes.format == ValueFormat::Text;
         let text = is_text.then(Shapes::text);

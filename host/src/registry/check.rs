@@ -110,17 +110,21 @@ pub fn unregistered(
 
 type Trouble = Option<(String, String)>;
 
-/// The types of `writer` that `own` names, if it need not name all.
-fn named(own: &Schema, writer: Schema) -> Vec<Schema> {
-    if let (Schema::JsonSchema(own), Schema::JsonSchema(written)) = (own, &writer) {
-        return vec![Schema::JsonSchema(Arc::new(written.limited_to(own)))];
+/// The types of `writer` that `own` names, if it need not name all, each with what reads it.
+fn named(own: &Schema, writer: Schema) -> Vec<(Schema, Schema)> {
+    if let (Schema::JsonSchema(ours), Schema::JsonSchema(written)) = (own, &writer) {
+        return vec![(Schema::JsonSchema(Arc::new(written.limited_to(ours))), own.clone())];
     }
-    if writer.with_type(&own.describe()).is_ok() {
-        return vec![writer];
+    if let Schema::Protobuf(_) = own {
+        let both = own.type_names().into_iter().filter(|name| writer.with_type(name).is_ok()).collect::<Vec<_>>();
+        let ours = own.with_types(&both).ok().filter(|_| !both.is_empty());
+        return ours.map(|ours| (writer, ours)).into_iter().collect();
     }
-    let (Ok(Some(known)), Ok(Some(written))) = (own.records(), writer.records()) else { return vec![writer] };
+    let (Ok(Some(known)), Ok(Some(written))) = (own.records(), writer.records()) else {
+        return vec![(writer, own.clone())];
+    };
     let is_known = |name: &String| known.iter().any(|(known, _)| known == name);
-    written.into_iter().filter(|(name, _)| is_known(name)).map(|(_, schema)| schema).collect()
+    written.into_iter().filter(|(name, _)| is_known(name)).map(|(_, schema)| (schema, own.clone())).collect()
 }
 
 /// Returns the newest version that `own` cannot read. With `reads_some`, only types that `own` names count.
@@ -148,13 +152,13 @@ fn unreadable(
                 return Ok(Some((what, format!("delete version {number} of the subject, or consume another topic"))));
             }
         };
-        for writer in if reads_some { named(own, writer) } else { vec![writer] } {
+        for (writer, own) in if reads_some { named(own, writer) } else { vec![(writer, own.clone())] } {
             if let Some(problem) = own.reads(&writer).into_iter().next() {
                 let what = format!("it cannot read what version {number} wrote, {problem}");
                 return Ok(Some((what, remedy(&problem.path))));
             }
             // Stricter than the registry: a decimal's precision and scale must not change.
-            if let Some(mismatch) = Plan::of(&writer, own).mismatches().into_iter().next() {
+            if let Some(mismatch) = Plan::of(&writer, &own).mismatches().into_iter().next() {
                 let place = format!("at `{}`: {}", mismatch.path, mismatch.what);
                 let what = format!("it cannot read what version {number} wrote, {place}");
                 return Ok(Some((what, remedy(&mismatch.path))));

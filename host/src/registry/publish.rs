@@ -4,7 +4,8 @@
 //!  orders.created-value ──import "shop/money.proto"──> subject `shop/money.proto`, registered first
 //! ```
 //!
-//! The subject of an imported file is the name by which it is imported, as Confluent's serializers do it.
+//! The subject of an imported file is its path, and a reference has the name that is in the text, as Confluent's
+//! serializers do it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -42,11 +43,11 @@ impl Publication<'_> {
     pub fn register(&self, registry: &dyn Registry, subject: &str) -> Result<SchemaId, RegistryError> {
         let mut versions = BTreeMap::new();
         for import in self.imports {
-            let (subject, entry) = (import_subject(&import.name), self.entry(subject, &import.text, &versions)?);
+            let (subject, entry) = (import_subject(&import.name), self.entry(subject, &import.name, &import.text, &versions)?);
             let id = registry.register_entry(subject, &entry)?;
             versions.insert(import.name.as_str(), version_of(registry, subject, id)?);
         }
-        registry.register_entry(subject, &self.entry(subject, self.text, &versions)?)
+        registry.register_entry(subject, &self.entry(subject, "", self.text, &versions)?)
     }
 
     /// The id of the schema under a subject, or `None` if it or one of its imports is not registered.
@@ -56,24 +57,32 @@ impl Publication<'_> {
     pub fn lookup(&self, registry: &dyn Registry, subject: &str) -> Result<Option<SchemaId>, RegistryError> {
         let mut versions = BTreeMap::new();
         for import in self.imports {
-            let (subject, entry) = (import_subject(&import.name), self.entry(subject, &import.text, &versions)?);
+            let (subject, entry) = (import_subject(&import.name), self.entry(subject, &import.name, &import.text, &versions)?);
             let Some(id) = registry.lookup(subject, &entry)? else { return Ok(None) };
             versions.insert(import.name.as_str(), version_of(registry, subject, id)?);
         }
-        registry.lookup(subject, &self.entry(subject, self.text, &versions)?)
+        registry.lookup(subject, &self.entry(subject, "", self.text, &versions)?)
     }
 
-    /// A text with references to the versions of what it imports.
-    fn entry(&self, subject: &str, text: &str, versions: &BTreeMap<&str, u32>) -> Result<Entry, RegistryError> {
+    /// A text with references to the versions of what it imports. `file` is its name among the imports.
+    fn entry(
+        &self,
+        subject: &str,
+        file: &str,
+        text: &str,
+        versions: &BTreeMap<&str, u32>,
+    ) -> Result<Entry, RegistryError> {
         let mut entry = Entry::new(self.format, text);
         if self.imports.is_empty() {
             return Ok(entry);
         }
         let refused = |message| RegistryError::Refused { subject: subject.to_owned(), message };
-        for name in format::imports(self.format, text).map_err(refused)? {
-            let version = versions.get(name.as_str()).copied();
-            let version = version.ok_or_else(|| refused(format!("the import `{name}` is missing")))?;
-            entry.references.push(Reference { subject: import_subject(&name).to_owned(), name, version });
+        for link in format::imports(self.format, text).map_err(refused)? {
+            let found = format::follow(self.format, file, &link, self.imports);
+            let found = found.and_then(|import| Some((import_subject(&import.name), versions.get(import.name.as_str())?)));
+            let name = link.name;
+            let (subject, version) = found.ok_or_else(|| refused(format!("the import `{name}` is missing")))?;
+            entry.references.push(Reference { subject: subject.to_owned(), name, version: *version });
         }
         Ok(entry)
     }

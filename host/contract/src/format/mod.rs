@@ -31,7 +31,7 @@ use sha2::{Digest as _, Sha256};
 use self::shape::Shapes;
 use crate::compat::Problem;
 use crate::section::SchemaFormat;
-use crate::wire::Guid;
+use crate::wire::{self, Guid};
 
 /// A schema in its registered form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -184,16 +184,35 @@ pub fn canonical(format: SchemaFormat, text: &str, normalize: bool) -> Result<St
     }
 }
 
-/// Returns the files that a schema names by path: imports of a `.proto` file, targets of a `$ref`. Files that every
-/// compiler has are left out.
+/// A file that a schema names: an import of a `.proto` file, a target of a `$ref`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The name in the schema.
+    pub name: String,
+    /// The address that the name stands for, if schemas of this format have addresses.
+    pub address: Option<String>,
+}
+
+/// Returns the files that a schema names. Files that every compiler has are left out.
 ///
 /// # Errors
 /// The reason why the schema is not valid.
-pub fn imports(format: SchemaFormat, text: &str) -> Result<Vec<String>, String> {
+pub fn imports(format: SchemaFormat, text: &str) -> Result<Vec<Link>, String> {
     match format {
         SchemaFormat::Avro => Ok(vec![]),
         SchemaFormat::Json => json_schema::imports(text),
-        SchemaFormat::Protobuf => protobuf::imports(text),
+        SchemaFormat::Protobuf => {
+            Ok(protobuf::imports(text)?.into_iter().map(|name| Link { name, address: None }).collect())
+        }
+    }
+}
+
+/// Returns the file that a link of the file `importer` leads to.
+#[must_use]
+pub fn follow<'r>(format: SchemaFormat, importer: &str, link: &Link, known: &'r [Referred]) -> Option<&'r Referred> {
+    match format {
+        SchemaFormat::Json => json_schema::follow_link(importer, link, known),
+        SchemaFormat::Avro | SchemaFormat::Protobuf => known.iter().find(|other| other.name == link.name),
     }
 }
 
@@ -339,7 +358,7 @@ impl Schema {
     pub fn describe(&self) -> String {
         match self {
             Self::Avro(schema) => schema.describe(schema.root()),
-            Self::Protobuf(schema) => schema.root().map_or_else(String::new, |root| root.full_name().to_owned()),
+            Self::Protobuf(_) => self.type_names().join(" or "),
             Self::JsonSchema(schema) => schema.title().to_owned(),
         }
     }
@@ -364,12 +383,12 @@ impl Schema {
         }
     }
 
-    /// The name of its type within its text, where that does not say which of several it is.
+    /// The names of its types within its text, where that does not say which of several they are.
     #[must_use]
-    pub fn type_within(&self) -> Option<&str> {
+    pub fn types_within(&self) -> &[String] {
         match self {
-            Self::Protobuf(schema) => schema.message(),
-            Self::Avro(_) | Self::JsonSchema(_) => None,
+            Self::Protobuf(schema) => schema.message_names(),
+            Self::Avro(_) | Self::JsonSchema(_) => &[],
         }
     }
 
@@ -378,9 +397,17 @@ impl Schema {
     /// # Errors
     /// If the text has no such type.
     pub fn with_type(&self, name: &str) -> Result<Self, String> {
+        self.with_types(&[name])
+    }
+
+    /// The same schema with values of one of several types of its text.
+    ///
+    /// # Errors
+    /// If the text has no such type.
+    pub fn with_types(&self, names: &[impl AsRef<str>]) -> Result<Self, String> {
         match self {
-            Self::Protobuf(schema) => schema.with_message(name).map(|schema| Self::Protobuf(Arc::new(schema))),
-            Self::JsonSchema(schema) => schema.with_type(name).map(|schema| Self::JsonSchema(Arc::new(schema))),
+            Self::Protobuf(schema) => schema.with_messages(names).map(|schema| Self::Protobuf(Arc::new(schema))),
+            Self::JsonSchema(schema) => schema.with_types(names).map(|schema| Self::JsonSchema(Arc::new(schema))),
             Self::Avro(_) => Err(format!("{} has no choice of types", title(self.format()))),
         }
     }
@@ -390,9 +417,19 @@ impl Schema {
     pub fn indexes(&self) -> Vec<u8> {
         let mut indexes = vec![];
         if let Self::Protobuf(schema) = self {
-            schema.write_indexes(&mut indexes);
+            schema.write_indexes(0, &mut indexes);
         }
         indexes
+    }
+
+    /// Which of several types `value` is of, and where the value of that type begins.
+    #[must_use]
+    pub fn branch(&self, value: &[u8]) -> Option<(usize, usize)> {
+        match self {
+            Self::Avro(schema) => wire::branch(schema.type_names().len(), value),
+            Self::Protobuf(schema) => schema.case_of(value).map(|case| (case, 0)),
+            Self::JsonSchema(_) => None,
+        }
     }
 
     /// The encoding of a value without what [`indexes`](Self::indexes) puts in front of it.
@@ -428,7 +465,11 @@ impl Schema {
     /// Returns true if values have one of several types.
     #[must_use]
     pub fn is_union(&self) -> bool {
-        self.avro().is_some_and(|schema| schema.is_union())
+        match self {
+            Self::Avro(schema) => schema.is_union(),
+            Self::Protobuf(schema) => schema.is_union(),
+            Self::JsonSchema(_) => false,
+        }
     }
 
     /// The names of the values' types: those of a union's branches, or the only one.
@@ -436,7 +477,8 @@ impl Schema {
     pub fn type_names(&self) -> Vec<String> {
         match self {
             Self::Avro(schema) => schema.type_names(),
-            Self::Protobuf(_) | Self::JsonSchema(_) => vec![self.describe()],
+            Self::Protobuf(schema) => schema.roots().iter().map(|root| root.full_name().to_owned()).collect(),
+            Self::JsonSchema(_) => vec![self.describe()],
         }
     }
 
@@ -450,6 +492,10 @@ impl Schema {
             Self::Avro(schema) => {
                 let records = schema.records()?;
                 Ok(records.map(|all| all.into_iter().map(|(name, schema)| (name, schema.into())).collect()))
+            }
+            Self::Protobuf(schema) if schema.is_union() => {
+                let of = |name: String| Some((name.clone(), self.with_type(&name).ok()?));
+                Ok(Some(self.type_names().into_iter().filter_map(of).collect()))
             }
             Self::Protobuf(_) | Self::JsonSchema(_) => Ok(Some(vec![(self.describe(), self.clone())])),
         }

@@ -54,6 +54,11 @@ pub(super) fn is_beyond_types(schema: &Object) -> bool {
     BEYOND.iter().any(|key| schema.contains_key(*key))
 }
 
+/// Returns true if the keyword types nothing: it narrows values, or describes them.
+pub(super) fn is_annotation(key: &str) -> bool {
+    !TYPING.contains(&key) && !BEYOND.contains(&key) && key != "$ref"
+}
+
 /// Returns true if the schema narrows the values of its type.
 pub(super) fn narrows(schema: &Object) -> bool {
     NARROWING.iter().any(|key| schema.contains_key(*key))

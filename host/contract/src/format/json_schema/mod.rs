@@ -10,9 +10,9 @@
 //! A value is read and written along the nodes, directly from and to its bytes. A tree of it is built only if the
 //! schema has rules beyond its types.
 
-mod bundle;
 pub mod compat;
 mod error;
+mod flatten;
 pub mod identify;
 mod json;
 mod keywords;
@@ -21,6 +21,7 @@ pub mod nodes;
 pub mod number;
 pub mod plan;
 pub mod reader;
+mod references;
 mod rules;
 mod shapes;
 mod tree;
@@ -33,12 +34,11 @@ use std::sync::OnceLock;
 
 use serde_json::{Map, Value};
 
-use self::bundle::bundle;
 use self::nodes::Node;
 use self::rules::Rules;
 use self::types::Types;
 use crate::compat::Problem;
-use crate::format::Referred;
+use crate::format::{Link, Referred};
 
 /// A JSON Schema, including everything to which it refers.
 pub struct Schema {
@@ -168,30 +168,54 @@ impl Schema {
         json::encode(self, value, out)
     }
 
-    /// The type `name`: the schema itself if that is its title, else the definition of this name as a schema of its
-    /// own.
+    /// The type of the name: the schema itself if that is its title, else the definition of this name as a schema of its
+    /// own. Of several names, the schema whose values are of one of these definitions.
     ///
     /// # Errors
-    /// If there is none.
-    pub fn with_type(&self, name: &str) -> Result<Self, String> {
-        let whole = serde_json::from_str::<Map<String, Value>>(&self.text).map_err(|error| error.to_string())?;
-        if keywords::text(&self.bundled, "title") == Some(name) {
+    /// If there is none, or if nothing tells several apart.
+    pub fn with_types(&self, names: &[impl AsRef<str>]) -> Result<Self, String> {
+        let names = names.iter().map(AsRef::as_ref).collect::<Vec<_>>();
+        let whole = parsed(&self.text)?;
+        let none = Map::new();
+        let whole = whole.as_object().unwrap_or(&none);
+        if let [name] = names.as_slice()
+            && keywords::text(&self.bundled, "title") == Some(name)
+        {
             return Ok(Self::new(self.text.clone(), self.bundled.clone(), self.referred.clone()));
         }
-        let mut known = vec![];
-        for key in ["$defs", "definitions"] {
-            let Some(definitions) = whole.get(key).and_then(Value::as_object) else { continue };
-            known.extend(definitions.keys().map(|name| format!("`{name}`")));
-            if definitions.contains_key(name) {
-                let kept = |key: &&String| ["$schema", "$id", "id", "$defs", "definitions"].contains(&key.as_str());
-                let kept = whole.iter().filter(|(key, _)| kept(key)).map(|(key, value)| (key.clone(), value.clone()));
-                let step = name.replace('~', "~0").replace('/', "~1");
-                let text = kept.chain([("$ref".to_owned(), format!("#/{key}/{step}").into())]).collect::<Map<_, _>>();
-                return parse(&Value::Object(text).to_string(), &self.referred);
+        let definitions = |key: &'static str| {
+            whole.get(key).and_then(Value::as_object).into_iter().flatten().map(move |(name, _)| (key, name))
+        };
+        let known = definitions("$defs").chain(definitions("definitions")).collect::<Vec<_>>();
+        let reference = |name: &&str| {
+            let found = known.iter().find(|(_, other)| other == name).ok_or_else(|| self.no_type(name, &known))?;
+            let step = name.replace('~', "~0").replace('/', "~1");
+            let step = percent_encoding::utf8_percent_encode(&step, &references::FRAGMENT);
+            Ok::<_, String>(Value::from(format!("#/{}/{step}", found.0)))
+        };
+        let references = names.iter().map(reference).collect::<Result<Vec<_>, _>>()?;
+        let kept = |key: &&String| ["$schema", "$id", "id", "$defs", "definitions"].contains(&key.as_str());
+        let kept = whole.iter().filter(|(key, _)| kept(key)).map(|(key, value)| (key.clone(), value.clone()));
+        let types = match references.as_slice() {
+            [only] => ("$ref".to_owned(), only.clone()),
+            several => {
+                let branches = several.iter().map(|reference| serde_json::json!({ "$ref": reference }));
+                ("oneOf".to_owned(), branches.collect::<Value>())
             }
+        };
+        let text = Value::Object(kept.chain([types]).collect()).to_string();
+        let schema = parse(&text, &self.referred)?;
+        if names.len() > 1 && !matches!(schema.types().root(), Node::Variant(_)) {
+            let names = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            return Err(format!("nothing tells {names} apart: each has to require one property with a constant string"));
         }
+        Ok(schema)
+    }
+
+    fn no_type(&self, name: &str, known: &[(&str, &String)]) -> String {
+        let known = known.iter().map(|(_, name)| format!("`{name}`")).collect::<Vec<_>>();
         let known = if known.is_empty() { "no definitions".to_owned() } else { known.join(", ") };
-        Err(format!("there is no type `{name}`; the file is `{}` and has: {known}", self.title()))
+        format!("there is no type `{name}`; the file is `{}` and has: {known}", self.title())
     }
 }
 
@@ -218,14 +242,13 @@ const DEPTH_MAX: usize = 100;
 const TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
 
 pub(super) fn parse(text: &str, referred: &[Referred]) -> Result<Schema, String> {
-    let schema = serde_json::from_str::<Value>(text).map_err(|error| error.to_string())?;
-    let known = referred.iter().map(|schema| schema.name.as_str()).collect::<Vec<_>>();
-    check(&schema, &schema, &known, "#", 0)?;
-    Ok(Schema::new(text.to_owned(), bundle(schema, referred), referred.to_vec()))
+    let schema = parsed(text)?;
+    check(&schema, "#", 0)?;
+    Ok(Schema::new(text.to_owned(), references::bundle(schema, referred)?, referred.to_vec()))
 }
 
 /// Checks a schema and the schemas within it.
-fn check(root: &Value, schema: &Value, known: &[&str], path: &str, depth: usize) -> Result<(), String> {
+fn check(schema: &Value, path: &str, depth: usize) -> Result<(), String> {
     if depth > DEPTH_MAX {
         return Err(format!("schemas within schemas more than {DEPTH_MAX} deep"));
     }
@@ -250,15 +273,15 @@ fn check(root: &Value, schema: &Value, known: &[&str], path: &str, depth: usize)
     if object.get("enum").is_some_and(|values| !values.is_array()) {
         return wrong("enum", "it must be a list of values");
     }
-    if let Some(reference) = object.get("$ref") {
-        check_reference(root, reference, known).or_else(|what| wrong("$ref", &what))?;
+    if object.get("$ref").is_some_and(|reference| !reference.is_string()) {
+        return wrong("$ref", "it must be a text");
     }
     for key in ["properties", "patternProperties", "definitions", "$defs"] {
         match object.get(key) {
             None => {}
             Some(Value::Object(members)) => {
                 for (name, member) in members {
-                    check(root, member, known, &format!("{path}/{key}/{name}"), depth + 1)?;
+                    check(member, &format!("{path}/{key}/{name}"), depth + 1)?;
                 }
             }
             Some(_) => return wrong(key, "it must be an object of schemas"),
@@ -269,7 +292,7 @@ fn check(root: &Value, schema: &Value, known: &[&str], path: &str, depth: usize)
             None => {}
             Some(Value::Array(list)) if !list.is_empty() => {
                 for (place, member) in list.iter().enumerate() {
-                    check(root, member, known, &format!("{path}/{key}/{place}"), depth + 1)?;
+                    check(member, &format!("{path}/{key}/{place}"), depth + 1)?;
                 }
             }
             Some(_) => return wrong(key, "it must be a list of schemas"),
@@ -277,69 +300,43 @@ fn check(root: &Value, schema: &Value, known: &[&str], path: &str, depth: usize)
     }
     for key in ["additionalProperties", "not", "contains", "propertyNames", "if", "then", "else"] {
         if let Some(inner) = object.get(key) {
-            check(root, inner, known, &format!("{path}/{key}"), depth + 1)?;
+            check(inner, &format!("{path}/{key}"), depth + 1)?;
         }
     }
     match object.get("items") {
         Some(Value::Array(list)) => {
-            list.iter().try_for_each(|item| check(root, item, known, &format!("{path}/items"), depth + 1))
+            list.iter().try_for_each(|item| check(item, &format!("{path}/items"), depth + 1))
         }
-        Some(item) => check(root, item, known, &format!("{path}/items"), depth + 1),
+        Some(item) => check(item, &format!("{path}/items"), depth + 1),
         None => Ok(()),
     }
 }
 
-/// Checks the target of a reference: a position in the document, a schema in the entry's references, or a URL. Heddle
-/// does not fetch URLs.
-fn check_reference(root: &Value, reference: &Value, known: &[&str]) -> Result<(), String> {
-    let Some(text) = reference.as_str() else { return Err("it must be a text".to_owned()) };
-    match text.split_once('#').unwrap_or((text, "")) {
-        ("", pointer) if pointer.is_empty() || pointer.starts_with('/') => {
-            let pointer = percent_encoding::percent_decode_str(pointer).decode_utf8_lossy().into_owned();
-            let found = root.pointer(&pointer).is_some();
-            if found { Ok(()) } else { Err(format!("`{text}` leads nowhere")) }
-        }
-        ("", _) => Ok(()),
-        (file, _) if known.contains(&file) => Ok(()),
-        (file, _)
-            if root
-                .get("$id")
-                .or_else(|| root.get("id"))
-                .and_then(Value::as_str)
-                .is_some_and(|id| id.starts_with(file)) =>
-        {
-            Ok(())
-        }
-        (file, _) if file.starts_with("http://json-schema.org/") || file.starts_with("https://json-schema.org/") => {
-            Ok(())
-        }
-        (file, _) => Err(format!("`{file}` is not among the schema's references")),
-    }
+/// The files that a schema refers to.
+pub(super) fn imports(text: &str) -> Result<Vec<Link>, String> {
+    Ok(references::links(&parsed(text)?))
 }
 
-/// Returns the files that `$ref`s name. Positions in the document and URLs are not files.
-pub(super) fn imports(text: &str) -> Result<Vec<String>, String> {
-    fn collect(value: &Value, found: &mut Vec<String>) {
-        match value {
-            Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
-            Value::Object(object) => {
-                let target = object.get("$ref").and_then(Value::as_str);
-                let file = target.map(|text| text.split_once('#').map_or(text, |(file, _)| file));
-                if let Some(file) = file
-                    && !file.is_empty()
-                    && !file.contains(':')
-                    && !found.iter().any(|other| other == file)
-                {
-                    found.push(file.to_owned());
-                }
-                object.values().for_each(|inner| collect(inner, found));
-            }
-            _ => {}
-        }
-    }
-    let mut found = vec![];
-    collect(&serde_json::from_str(text).map_err(|error: serde_json::Error| error.to_string())?, &mut found);
-    Ok(found)
+/// The file that a link leads to: by its identity, or by its path.
+pub(super) fn follow_link<'r>(importer: &str, link: &Link, known: &'r [Referred]) -> Option<&'r Referred> {
+    let identified = known.iter().find(|other| identity(&other.text).is_some_and(|id| Some(id) == link.address));
+    let by_path = || {
+        let name = references::find(importer, &link.name, known.iter().map(|other| other.name.as_str()))?;
+        known.iter().find(|other| other.name == name)
+    };
+    identified.or_else(by_path)
+}
+
+/// The identity by which other schemas may refer to a file.
+#[must_use]
+pub fn identity(text: &str) -> Option<String> {
+    references::identity_of(&parsed(text).ok()?)
+}
+
+/// The paths, from the topmost folder, by which a file may mean another.
+#[must_use]
+pub fn paths(importer: &str, name: &str) -> Vec<String> {
+    references::paths(importer, name)
 }
 
 /// Reports a missing title and a missing description.
@@ -349,9 +346,18 @@ pub(super) fn lint(schema: &Schema) -> Vec<Problem> {
         ("description", "there is no `description`: say in a sentence what it is"),
     ];
     let missing = wanted.iter().filter(|(key, _)| schema.bundled.get(key).is_none());
-    missing.map(|(_, what)| Problem { path: "#".to_owned(), what: (*what).to_owned() }).collect()
+    let missing = missing.map(|(_, what)| (*what).to_owned());
+    let unchecked = rules::unchecked(&schema.bundled).into_iter();
+    let unchecked = unchecked.map(|pattern| format!("the pattern `{pattern}` is not checked: it is of another dialect"));
+    missing.chain(unchecked).map(|what| Problem { path: "#".to_owned(), what }).collect()
 }
 
 pub(super) fn canonical(text: &str) -> Result<String, String> {
-    serde_json::from_str::<Value>(text).map(|value| value.to_string()).map_err(|error| error.to_string())
+    parsed(text).map(|value| value.to_string())
+}
+
+/// The JSON of a text, which may begin with a byte order mark.
+fn parsed(text: &str) -> Result<Value, String> {
+    let text = text.strip_prefix(reader::BYTE_ORDER_MARK).unwrap_or(text);
+    serde_json::from_str(text).map_err(|error| error.to_string())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::bundle::OTHERS;
+use super::references::OTHERS;
 use super::keywords::text;
 use crate::format::name::Name;
 
@@ -38,6 +38,7 @@ impl Place {
         let step = percent_encoding::percent_decode_str(step).decode_utf8_lossy().replace("~1", "/").replace("~0", "~");
         let last = step.rsplit('/').next().unwrap_or_default();
         let stem = last.strip_suffix(".json").unwrap_or(last);
+        let stem = stem.strip_suffix(".schema").unwrap_or(stem);
         let names = Some(plain(stem)).filter(|name| !name.is_empty()).into_iter().collect();
         // Whole files have their own titles.
         let is_file = pointer.rsplit('/').nth(1).is_none_or(|outer| outer == OTHERS);

@@ -12,7 +12,7 @@ use super::number::Number;
 pub const DEPTH_MAX: usize = 100;
 /// The maximum number of a number's characters in messages.
 const NUMBER_CHARS_SHOWN: usize = 40;
-const BYTE_ORDER_MARK: &str = "\u{feff}";
+pub(super) const BYTE_ORDER_MARK: &str = "\u{feff}";
 
 /// The kind of a value, by its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

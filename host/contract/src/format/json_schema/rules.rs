@@ -9,6 +9,7 @@ use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::Value;
 
 use super::follow;
+use super::keywords::text;
 
 /// The maximum number of schemas that may apply to one value, which bounds the time.
 const STEPS_MAX: u64 = 1_000_000;
@@ -18,6 +19,17 @@ const DEPTH_MAX: usize = 400;
 const BACKTRACKS_MAX: usize = 100_000;
 /// The maximum size of a compiled pattern, in bytes.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
+/// The drafts, by what the address of each has in it.
+const DRAFTS: [(&str, Draft); 6] = [
+    ("draft-04", Draft::Draft4),
+    ("draft-06", Draft::Draft6),
+    ("draft-07", Draft::Draft7),
+    ("2019-09", Draft::Draft201909),
+    ("2020-12", Draft::Draft202012),
+    ("//json-schema.org/schema", Draft::Draft202012),
+];
+/// Drafts that nothing here reads.
+const TOO_OLD: [&str; 4] = ["draft-00", "draft-01", "draft-02", "draft-03"];
 /// The characters of an explanation that are told.
 const CHARS_SHOWN: usize = 300;
 
@@ -40,14 +52,7 @@ impl Rules {
         if steps > STEPS_MAX {
             return Err(format!("more than {STEPS_MAX} schemas would apply to one value"));
         }
-        let built = match options().build(schema) {
-            // The newest draft is the default, but tuples were written in another way before.
-            Err(first) if schema.get("$schema").is_none() => {
-                options().with_draft(Draft::Draft7).build(schema).map_err(|_| first)
-            }
-            built => built,
-        };
-        let validator = built.map_err(|error| short(&error.to_string()))?;
+        let validator = built(schema)?;
         Ok(Self { validator, steps, is_endless: count(false) > STEPS_MAX })
     }
 
@@ -65,6 +70,88 @@ impl Rules {
             Ok(()) => unexplained,
         })
     }
+}
+
+/// Compiles a schema. What only some validators understand is left out if it has to be.
+fn built(schema: &Value) -> Result<Validator, String> {
+    let named = text(schema, "$schema").unwrap_or_default();
+    if let Some(old) = TOO_OLD.iter().find(|draft| named.contains(*draft)) {
+        return Err(format!("it is written by {old}; drafts 4 to 2020-12 are understood"));
+    }
+    let said = DRAFTS.iter().find(|(name, _)| named.contains(name));
+    // The newest draft is the default, but older ones wrote tuples and exclusive bounds in another way.
+    let drafts = said.map_or(vec![Draft::Draft202012, Draft::Draft7, Draft::Draft4], |(_, draft)| vec![*draft]);
+    let mut plain = schema.clone();
+    // Its name is understood already, in whatever form.
+    plain.as_object_mut().and_then(|object| object.shift_remove("$schema"));
+    let mut first = None;
+    for _ in 0..2 {
+        for draft in &drafts {
+            match options().with_draft(*draft).build(&plain) {
+                Ok(validator) => return Ok(validator),
+                Err(error) => first = first.or_else(|| Some(at_place(&error))),
+            }
+        }
+        tolerate(&mut plain);
+    }
+    Err(first.unwrap_or_default())
+}
+
+/// An error of a schema, with its place.
+fn at_place(error: &jsonschema::ValidationError<'_>) -> String {
+    let place = error.instance_path().as_str();
+    let what = short(&error.to_string());
+    if place.is_empty() { what } else { format!("at `#{place}`: {what}") }
+}
+
+/// Takes out what authors write and validators ignore: patterns of other dialects, and `required` of draft 3.
+fn tolerate(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(tolerate),
+        Value::Object(object) => {
+            if object.get("required").is_some_and(Value::is_boolean) {
+                object.shift_remove("required");
+            }
+            if object.get("pattern").and_then(Value::as_str).is_some_and(|pattern| !is_pattern(pattern)) {
+                object.shift_remove("pattern");
+            }
+            if let Some(Value::Object(patterns)) = object.get_mut("patternProperties") {
+                let before = patterns.len();
+                patterns.retain(|pattern, _| is_pattern(pattern));
+                // Which members the others are is not known then.
+                if patterns.len() < before {
+                    object.shift_remove("additionalProperties");
+                    object.shift_remove("unevaluatedProperties");
+                }
+            }
+            let inner = object.iter_mut().filter(|(key, _)| !HOLDING_VALUES.contains(&key.as_str()));
+            inner.for_each(|(_, inner)| tolerate(inner));
+        }
+        _ => {}
+    }
+}
+
+/// The patterns of a schema that cannot be checked.
+pub(super) fn unchecked(schema: &Value) -> Vec<&str> {
+    let (mut found, mut todo) = (vec![], vec![schema]);
+    while let Some(value) = todo.pop() {
+        match value {
+            Value::Array(items) => todo.extend(items),
+            Value::Object(object) => {
+                let named = object.get("patternProperties").and_then(Value::as_object).into_iter().flatten();
+                let patterns = object.get("pattern").and_then(Value::as_str).into_iter();
+                found.extend(patterns.chain(named.map(|(name, _)| name.as_str())).filter(|text| !is_pattern(text)));
+                let inner = object.iter().filter(|(key, _)| !HOLDING_VALUES.contains(&key.as_str()));
+                todo.extend(inner.map(|(_, inner)| inner));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+fn is_pattern(pattern: &str) -> bool {
+    options().build(&serde_json::json!({ "pattern": pattern })).is_ok()
 }
 
 fn options() -> jsonschema::ValidationOptions<'static> {

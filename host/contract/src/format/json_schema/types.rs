@@ -8,10 +8,12 @@
 //!
 //! The origin of a shape is the index of its [`Node`].
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::flatten::flattened;
 use super::keywords::{self, Draft, Object, accepts_all, constant, is_beyond_types, narrows, required, types_beside};
 use super::names::{Place, Taken};
 use super::nodes::{Enum, Node, Property, Record, Variant};
@@ -39,10 +41,12 @@ impl Types {
     /// The types of a schema that includes everything to which it refers.
     #[must_use]
     pub fn of(schema: &Value) -> Self {
-        let draft = Draft::of(schema);
+        let (draft, flattened) = (Draft::of(schema), flattened(schema));
         let (nodes, known, taken) = (vec![], BTreeMap::new(), Taken::default());
-        let mut builder = Builder { root: schema, draft, nodes, known, taken, has_rules: false };
-        let root = builder.node(schema, &Place::root(), 0);
+        // Where objects are merged, the types say less than the schemas.
+        let has_rules = matches!(flattened, Cow::Owned(_));
+        let mut builder = Builder { root: &flattened, draft, nodes, known, taken, has_rules };
+        let root = builder.node(&flattened, &Place::root(), 0);
         let Builder { mut nodes, mut has_rules, .. } = builder;
         has_rules |= settle(&mut nodes);
         let (shapes, has_cuts) = shapes::of(&nodes, root);

@@ -33,14 +33,15 @@ pub fn problems(reader: &Schema, writer: &Schema) -> Vec<Problem> {
     comparison.problems
 }
 
-/// Returns where and why a component whose values are the reader's message cannot read those of the writer. Other
+/// Returns where and why a component whose values are the reader's messages cannot read those of the writer. Other
 /// messages of the file do not count.
 pub(crate) fn unreadable(reader: &Schema, writer: &Schema) -> Vec<Problem> {
     let mut comparison = Comparison { problems: vec![], seen: vec![], definitions: false };
-    let Some(ours) = reader.root() else { return vec![] };
-    match writer.find(ours.full_name()) {
-        Some(theirs) => comparison.messages(&ours, &theirs, ours.name(), 0),
-        None => comparison.tell(".", format!("the writer's schema has no message {}", ours.full_name())),
+    for ours in reader.roots() {
+        match writer.find(ours.full_name()) {
+            Some(theirs) => comparison.messages(&ours, &theirs, ours.name(), 0),
+            None => comparison.tell(".", format!("the writer's schema has no message {}", ours.full_name())),
+        }
     }
     comparison.problems
 }

@@ -14,8 +14,8 @@ use crate::identify::IdError;
 /// A path to a field that can identify a message.
 #[derive(Clone, PartialEq)]
 pub struct IdPath {
-    /// The fields on the way, the last the id.
-    fields: Vec<FieldDescriptor>,
+    /// The fields on the way, the last the id, for each of the messages that values are.
+    ways: Vec<Vec<FieldDescriptor>>,
 }
 
 impl Eq for IdPath {}
@@ -23,7 +23,7 @@ impl Eq for IdPath {}
 // Formatting the descriptors of messages that contain themselves would not end.
 impl fmt::Debug for IdPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.fields.iter().map(FieldDescriptor::full_name)).finish()
+        f.debug_list().entries(self.ways.iter().flatten().map(FieldDescriptor::full_name)).finish()
     }
 }
 
@@ -34,7 +34,19 @@ impl IdPath {
     /// If there is no such field, or its values do not identify a message.
     pub fn of(topic: &str, schema: &Arc<Schema>, path: &[String]) -> Result<Self, IdError> {
         let error = |what: String| IdError { topic: topic.to_owned(), path: path.join("."), what };
-        let mut message = schema.root().ok_or_else(|| error("its schema has no message".to_owned()))?;
+        let roots = schema.roots();
+        if roots.is_empty() {
+            return Err(error("its schema has no message".to_owned()));
+        }
+        let ways = roots.into_iter().map(|root| Self::way(root, path, error));
+        Ok(Self { ways: ways.collect::<Result<_, _>>()? })
+    }
+
+    fn way(
+        mut message: MessageDescriptor,
+        path: &[String],
+        error: impl Fn(String) -> IdError,
+    ) -> Result<Vec<FieldDescriptor>, IdError> {
         let mut fields = vec![];
         for (depth, name) in path.iter().enumerate() {
             let field = named(&message, name).map_err(&error)?;
@@ -57,7 +69,7 @@ impl IdPath {
             Some(Kind::Float | Kind::Double | Kind::Bool | Kind::Message(_)) | None => {
                 Err(error("that is not a text, a whole number, bytes or an enum".to_owned()))
             }
-            Some(_) => Ok(Self { fields }),
+            Some(_) => Ok(fields),
         }
     }
 
@@ -66,13 +78,14 @@ impl IdPath {
     /// # Errors
     /// If the bytes are not the reader's message.
     pub fn find<'b>(&self, plan: &Plan, bytes: &'b [u8]) -> Result<Option<Cow<'b, [u8]>>, DecodeError> {
-        let mut readers = vec![plan.begin(bytes)?];
-        for (depth, field) in self.fields.iter().enumerate() {
+        let (case, reader) = plan.begin(bytes)?;
+        let (mut readers, fields) = (vec![reader], &self.ways[case]);
+        for (depth, field) in fields.iter().enumerate() {
             if plan.is_broken(field.parent_message().full_name(), field.number()) {
                 let what = format!("the writer's field `{}` is of another type", field.name());
                 return Err(DecodeError::NoCounterpart(what));
             }
-            let is_last = depth + 1 == self.fields.len();
+            let is_last = depth + 1 == fields.len();
             let (mut found, mut inner) = (None, vec![]);
             for reader in readers {
                 scan(field, reader, is_last, &mut found, &mut inner)?;

@@ -44,16 +44,16 @@ use crate::format::Referred;
 /// The name of the schema itself among its imports.
 const SELF: &str = "schema.proto";
 
-/// A Protobuf schema: its file, with all that it imports, and the message that values are.
+/// A Protobuf schema: its file, with all that it imports, and the message that values are, or the messages.
 pub struct Schema {
     pool: DescriptorPool,
     name: String,
     text: String,
     referred: Vec<Referred>,
-    /// The full name of the message that values are; `None`: the first of the file.
-    message: Option<String>,
+    /// The full names of the messages that values are; none: the first of the file.
+    messages: Vec<String>,
     types: OnceLock<Types>,
-    indexes: OnceLock<Vec<usize>>,
+    indexes: OnceLock<Vec<Vec<usize>>>,
 }
 
 /// The files that a schema may import.
@@ -81,7 +81,7 @@ pub(crate) fn parse(text: &str, referred: &[Referred]) -> Result<Schema, String>
     compiler.include_source_info(true);
     compiler.open_file(&name).map_err(|error| told(&error, &name))?;
     let (pool, text, referred) = (compiler.descriptor_pool(), text.to_owned(), referred.to_vec());
-    Ok(Schema { pool, name, text, referred, message: None, types: OnceLock::new(), indexes: OnceLock::new() })
+    Ok(Schema { pool, name, text, referred, messages: vec![], types: OnceLock::new(), indexes: OnceLock::new() })
 }
 
 /// Formats an error with its place in the text, on one line.
@@ -121,13 +121,13 @@ pub(crate) fn identity(text: &str) -> String {
 // Formatting the descriptors of messages that contain themselves would not end.
 impl fmt::Debug for Schema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Schema").field("text", &self.text).field("message", &self.message).finish_non_exhaustive()
+        f.debug_struct("Schema").field("text", &self.text).field("messages", &self.messages).finish_non_exhaustive()
     }
 }
 
 impl PartialEq for Schema {
     fn eq(&self, other: &Self) -> bool {
-        self.message == other.message && self.is_same_file(other)
+        self.messages == other.messages && self.is_same_file(other)
     }
 }
 
@@ -171,42 +171,60 @@ impl Schema {
         same_text && self.imported() == other.imported()
     }
 
-    /// The same file, with values of another of its messages.
+    /// The same file, with values of others of its messages.
     ///
     /// # Errors
     /// If the file has no such message; says which it has.
-    pub fn with_message(&self, name: &str) -> Result<Self, String> {
+    pub fn with_messages(&self, names: &[impl AsRef<str>]) -> Result<Self, String> {
         let messages = self.messages();
-        let short = |message: &&MessageDescriptor| message.full_name().rsplit('.').next() == Some(name);
-        let found = messages.iter().find(|message| message.full_name() == name);
-        let found = found.or_else(|| messages.iter().find(short)).ok_or_else(|| {
-            let known = messages.iter().map(|message| format!("`{}`", message.full_name())).collect::<Vec<_>>();
-            format!("there is no message `{name}`; the file has: {}", known.join(", "))
-        })?;
+        let mut found = vec![];
+        for name in names.iter().map(AsRef::as_ref) {
+            let short = |message: &&MessageDescriptor| message.full_name().rsplit('.').next() == Some(name);
+            let message = messages.iter().find(|message| message.full_name() == name);
+            let message = message.or_else(|| messages.iter().find(short)).ok_or_else(|| {
+                let known = messages.iter().map(|message| format!("`{}`", message.full_name())).collect::<Vec<_>>();
+                format!("there is no message `{name}`; the file has: {}", known.join(", "))
+            })?;
+            if !found.iter().any(|other| other == message.full_name()) {
+                found.push(message.full_name().to_owned());
+            }
+        }
         Ok(Self {
             pool: self.pool.clone(),
             name: self.name.clone(),
             text: self.text.clone(),
             referred: self.referred.clone(),
-            message: Some(found.full_name().to_owned()),
+            messages: found,
             types: OnceLock::new(),
             indexes: OnceLock::new(),
         })
     }
 
-    /// The name of the message that values are, if that is another than the first of the file.
+    /// The names of the messages that values are, if that is not the first of the file.
     #[must_use]
-    pub fn message(&self) -> Option<&str> {
-        self.message.as_deref()
+    pub fn message_names(&self) -> &[String] {
+        &self.messages
     }
 
-    /// The message that values are; `None`: the file has none.
+    /// The message that values are, or the first of several; `None`: the file has none.
     #[must_use]
     pub fn root(&self) -> Option<MessageDescriptor> {
-        match &self.message {
-            Some(name) => self.find(name),
-            None => self.file()?.messages().next(),
+        self.roots().into_iter().next()
+    }
+
+    /// The messages that values are.
+    #[must_use]
+    pub fn roots(&self) -> Vec<MessageDescriptor> {
+        if self.messages.is_empty() {
+            return self.file().and_then(|file| file.messages().next()).into_iter().collect();
         }
+        self.messages.iter().filter_map(|name| self.find(name)).collect()
+    }
+
+    /// Returns true if values are of several messages.
+    #[must_use]
+    pub fn is_union(&self) -> bool {
+        self.messages.len() > 1
     }
 
     /// A message of the file, by its full name.
@@ -226,7 +244,7 @@ impl Schema {
     /// The types of the message that values have.
     #[must_use]
     pub fn types(&self) -> &Types {
-        self.types.get_or_init(|| self.root().map_or_else(Types::none, |root| Types::of(&root)))
+        self.types.get_or_init(|| Types::of(&self.roots()))
     }
 
     /// Reads a value as JSON: the message indexes, and their message.
@@ -237,33 +255,62 @@ impl Schema {
         let mut reader = Reader::new(bytes);
         let indexes = indexes::read(&mut reader)?;
         let message = self.at(&indexes).ok_or(DecodeError::NoMessage(indexes))?;
-        json::decode(&message, reader.rest())
+        let value = json::decode(&message, reader.rest())?;
+        if !self.is_union() {
+            return Ok(value);
+        }
+        Ok(serde_json::Value::Object([(message.full_name().to_owned(), value)].into_iter().collect()))
     }
 
-    /// Writes a value behind `out`: the indexes of the message that values are, and the message.
+    /// Writes a value behind `out`: the indexes of the message that values are, and the message. Of several messages,
+    /// the value names its own: `{"shop.Paid": {…}}`.
     ///
     /// # Errors
     /// If the JSON does not fit the message.
     pub fn encode(&self, value: &serde_json::Value, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        let root = self.root().ok_or_else(|| EncodeError("the schema has no message".to_owned()))?;
-        self.write_indexes(out);
-        json::encode(&root, value, out)
+        let roots = self.roots();
+        let (case, value) = match value.as_object().and_then(|object| object.iter().next().filter(|_| object.len() == 1)) {
+            _ if !self.is_union() => (0, value),
+            Some((name, value)) if let Some(case) = roots.iter().position(|root| root.full_name() == name) => {
+                (case, value)
+            }
+            _ => {
+                let known = roots.iter().map(|root| format!("`{}`", root.full_name())).collect::<Vec<_>>();
+                return Err(EncodeError(format!("it is an object with one key, one of {}", known.join(", "))));
+            }
+        };
+        let root = roots.get(case).ok_or_else(|| EncodeError("the schema has no message".to_owned()))?;
+        self.write_indexes(case, out);
+        json::encode(root, value, out)
     }
 
-    /// Writes the indexes of the message that values are.
-    pub fn write_indexes(&self, out: &mut Vec<u8>) {
-        indexes::write(self.indexes.get_or_init(|| self.root().map_or_else(|| vec![0], |root| indexes_of(&root))), out);
+    /// Writes the indexes of one of the messages that values are.
+    pub fn write_indexes(&self, case: usize, out: &mut Vec<u8>) {
+        indexes::write(self.indexes().get(case).map_or(&[0], Vec::as_slice), out);
+    }
+
+    /// The indexes of the messages that values are.
+    fn indexes(&self) -> &[Vec<usize>] {
+        self.indexes.get_or_init(|| self.roots().iter().map(indexes_of).collect())
+    }
+
+    /// Which of the messages that values are `value` is of.
+    #[must_use]
+    pub fn case_of(&self, value: &[u8]) -> Option<usize> {
+        let found = indexes::read(&mut Reader::new(value)).ok()?;
+        self.indexes().iter().position(|indexes| *indexes == found)
     }
 
     /// The same file for values of the message type of `value`.
     #[must_use]
     pub fn like(&self, value: &[u8]) -> Option<Self> {
         let indexes = indexes::read(&mut Reader::new(value)).ok()?;
-        self.with_message(self.at(&indexes)?.full_name()).ok()
+        self.with_messages(&[self.at(&indexes)?.full_name()]).ok()
     }
 
     /// All messages of the file, also those within others, in order.
-    fn messages(&self) -> Vec<MessageDescriptor> {
+    #[must_use]
+    pub fn messages(&self) -> Vec<MessageDescriptor> {
         fn add(message: MessageDescriptor, all: &mut Vec<MessageDescriptor>) {
             let inner = children(&message);
             all.push(message);

@@ -18,8 +18,8 @@ const DEPTH_MAX: usize = 64;
 #[derive(Clone, Debug)]
 pub struct Plan {
     reader: Arc<Schema>,
-    /// The indexes by which the writer's file has the reader's message. `None`: it does not have it.
-    indexes: Option<Vec<usize>>,
+    /// The indexes by which the writer's file has each of the reader's messages. `None`: it does not have it.
+    indexes: Vec<Option<Vec<usize>>>,
     /// The fields, by message and number, whose values mean something else for the writer.
     broken: BTreeSet<(String, u32)>,
     mismatches: Vec<Mismatch>,
@@ -29,17 +29,18 @@ impl Plan {
     /// Compiles a plan for reading messages of `writer` as those of `reader`.
     #[must_use]
     pub fn of(writer: &Schema, reader: &Arc<Schema>) -> Self {
-        let mut plan = Self { reader: reader.clone(), indexes: None, broken: BTreeSet::new(), mismatches: vec![] };
-        let Some(ours) = reader.root() else {
+        let mut plan = Self { reader: reader.clone(), indexes: vec![], broken: BTreeSet::new(), mismatches: vec![] };
+        let roots = reader.roots();
+        if roots.is_empty() {
             plan.tell(".", "the reader's schema has no message".to_owned());
-            return plan;
-        };
-        match writer.find(ours.full_name()) {
-            Some(theirs) => {
-                plan.indexes = Some(super::indexes_of(&theirs));
-                plan.pair(&ours, &theirs, ours.name(), &mut BTreeSet::new(), 0);
+        }
+        for ours in roots {
+            let theirs = writer.find(ours.full_name());
+            plan.indexes.push(theirs.as_ref().map(super::indexes_of));
+            match theirs {
+                Some(theirs) => plan.pair(&ours, &theirs, ours.name(), &mut BTreeSet::new(), 0),
+                None => plan.tell(".", format!("the writer's schema has no message {}", ours.full_name())),
             }
-            None => plan.tell(".", format!("the writer's schema has no message {}", ours.full_name())),
         }
         plan
     }
@@ -56,24 +57,29 @@ impl Plan {
         &self.mismatches
     }
 
-    /// Reads the message indexes. What is left is the message.
+    /// Reads the message indexes: which of the reader's messages it is. What is left is the message.
     ///
     /// # Errors
     /// If they are broken, or lead to another message than the reader's.
-    pub fn begin<'b>(&self, bytes: &'b [u8]) -> Result<Reader<'b>, DecodeError> {
+    pub fn begin<'b>(&self, bytes: &'b [u8]) -> Result<(usize, Reader<'b>), DecodeError> {
         let mut reader = Reader::new(bytes);
         let found = indexes::read(&mut reader)?;
-        if self.indexes.as_ref() == Some(&found) {
-            return Ok(reader);
+        if let Some(case) = self.case(&found) {
+            return Ok((case, reader));
         }
-        let ours = self.reader.root().map(|message| message.full_name().to_owned()).unwrap_or_default();
+        let ours = self.reader.roots().iter().map(|message| message.full_name().to_owned()).collect::<Vec<_>>();
+        let ours = ours.join(" and ");
         Err(DecodeError::NoCounterpart(format!("it is another message than {ours}: its indexes are {found:?}")))
+    }
+
+    fn case(&self, found: &[usize]) -> Option<usize> {
+        self.indexes.iter().position(|indexes| indexes.as_deref() == Some(found))
     }
 
     /// Returns true if the value as a whole is of a message that the reader does not have.
     #[must_use]
     pub fn is_of_unknown_type(&self, bytes: &[u8]) -> bool {
-        indexes::read(&mut Reader::new(bytes)).is_ok_and(|found| self.indexes.as_ref() != Some(&found))
+        indexes::read(&mut Reader::new(bytes)).is_ok_and(|found| self.case(&found).is_none())
     }
 
     /// Returns true if the field's values have another meaning for the writer.

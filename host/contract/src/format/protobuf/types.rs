@@ -32,6 +32,8 @@ pub struct Types {
     pub enums: Vec<Enum>,
     /// The messages that are JSON texts for a component.
     pub texts: Vec<MessageDescriptor>,
+    /// The places of the messages that whole values are.
+    pub roots: Vec<usize>,
     /// A construct that cannot type a component.
     pub refused: Vec<Problem>,
 }
@@ -235,24 +237,35 @@ impl Scalar {
 }
 
 impl Types {
-    /// Those of a file without a message.
-    pub(super) fn none() -> Self {
-        let mut shapes = Builder::default();
-        let root = shapes.push(Shape::Null, 0);
-        let refused = vec![Problem { path: ".".to_owned(), what: "the file has no message".to_owned() }];
-        Self { shapes: shapes.finish(root), messages: vec![], enums: vec![], texts: vec![], refused }
-    }
-
-    /// The types of `root`.
-    pub(super) fn of(root: &MessageDescriptor) -> Self {
+    /// The types of values that are of one of `messages`.
+    pub(super) fn of(messages: &[MessageDescriptor]) -> Self {
         let mut walk = Walk::default();
-        let place = walk.message(root, root.name());
-        let shape = walk.messages[place].as_ref().map_or_else(|| walk.shapes.push(Shape::Null, 0), |m| m.shape);
+        let roots = messages.iter().map(|root| walk.message(root, root.name())).collect::<Vec<_>>();
+        let shape_of = |walk: &Walk, place: usize| walk.messages[place].as_ref().map(|message| message.shape);
+        let shape = match roots.as_slice() {
+            [] => {
+                walk.refuse(".", "the file has no message");
+                None
+            }
+            [only] => shape_of(&walk, *only),
+            several => {
+                let cases = several.iter().zip(messages).map(|(place, message)| Case {
+                    name: message.full_name().to_owned(),
+                    label: String::new(),
+                    ty: shape_of(&walk, *place),
+                });
+                let cases = cases.collect::<Vec<_>>();
+                let doc = format!("One of {} messages.", cases.len());
+                Some(walk.shapes.push(Shape::Variant(Variant { doc, cases }), 0))
+            }
+        };
+        let shape = shape.unwrap_or_else(|| walk.shapes.push(Shape::Null, 0));
         Self {
             shapes: walk.shapes.finish(shape),
             messages: walk.messages.into_iter().flatten().collect(),
             enums: walk.enums,
             texts: walk.texts,
+            roots,
             refused: walk.refused,
         }
     }

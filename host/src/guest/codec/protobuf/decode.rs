@@ -26,10 +26,13 @@ pub(in crate::guest::codec) fn decode_into(
     bytes: &[u8],
     place: &mut Val,
 ) -> Result<usize, DecodeError> {
-    let reader = plan.begin(bytes)?;
+    let (case, reader) = plan.begin(bytes)?;
     let memory_left = bytes.len().saturating_mul(MEMORY_PER_BYTE_MAX).saturating_add(FREE_MEMORY_BYTES_MAX);
     let mut run = Run { plan, types: plan.types(), shapes, seen: Vec::with_capacity(32), memory_left, depth: 0 };
-    run.message(0, reader, place, false)?;
+    match run.shapes.get(run.shapes.root()) {
+        Shape::Variant(variant) => run.branch(variant, case, reader, place)?,
+        _ => run.message(run.types.roots[case], reader, place, false)?,
+    }
     Ok(memory_left - run.memory_left)
 }
 
@@ -48,6 +51,23 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
+    /// Decodes a value that is of one of several messages.
+    fn branch(&mut self, variant: &Variant, case: usize, reader: Reader<'_>, place: &mut Val) -> Decoded<()> {
+        let label = &variant.cases[case].label;
+        let (name, payload) = match take(place) {
+            Val::Variant(name, payload) if name == *label => (name, payload),
+            // The memory of another message's value has other names in it.
+            _ => (label.clone(), None),
+        };
+        let mut payload = match payload {
+            Some(payload) => payload,
+            None => self.boxed(&reader)?,
+        };
+        self.message(self.types.roots[case], reader, &mut payload, false)?;
+        *place = Val::Variant(name, Some(payload));
+        Ok(())
+    }
+
     /// Decodes a message. With `merge`, `place` holds what came of it before.
     fn message(&mut self, id: usize, mut reader: Reader<'_>, place: &mut Val, merge: bool) -> Decoded<()> {
         let message = &self.types.messages[id];

@@ -17,8 +17,18 @@ pub(in crate::guest::codec) fn encode(
     value: &Val,
     out: &mut Vec<u8>,
 ) -> Result<(), Misplaced> {
-    schema.write_indexes(out);
-    Run { types: schema.types(), shapes }.message(0, value, out)
+    let types = schema.types();
+    let run = Run { types, shapes };
+    if let ([only], _) | ([only, ..], false) = (types.roots.as_slice(), schema.is_union()) {
+        schema.write_indexes(0, out);
+        return run.message(*only, value, out);
+    }
+    let (Shape::Variant(variant), Val::Variant(label, Some(payload))) = (shapes.get(shapes.root()), value) else {
+        return Err(other_type());
+    };
+    let case = variant.cases.iter().position(|case| case.label == *label).ok_or_else(other_type)?;
+    schema.write_indexes(case, out);
+    run.message(types.roots[case], payload, out).map_err(|misplaced| misplaced.below(label.clone()))
 }
 
 type Encoded = Result<(), Misplaced>;
