@@ -55,6 +55,7 @@ class Package:
         self.cases = io.open(os.path.join(self.folder, "cases.jsonl"), "w", encoding="utf-8")
         self.dice = random.Random(name)
         self.others = []
+        self.unusable = set()
         self.count = 0
 
     def file(self, path, data):
@@ -90,8 +91,9 @@ class Package:
     def case(self, file, ty, payload, validator):
         try:
             valid = validator.is_valid(payload)
-        except Exception as error:  # A schema that the validator cannot use says nothing.
+        except Exception as error:  # It refers to schemas that are nowhere.
             print(f"{file}: {type(error).__name__}", file=sys.stderr)
+            self.unusable.add(file)
             return
         self.write(file, ty, payload, valid)
 
@@ -118,6 +120,8 @@ class Package:
 
     def end(self):
         self.cases.close()
+        for file in self.unusable:
+            os.remove(os.path.join(self.contracts, file))
         print(f"{os.path.basename(self.folder)}: {self.count} cases", file=sys.stderr)
 
 

@@ -9,6 +9,7 @@ use heddle::build::{AppContracts, world_files};
 use heddle::guest::codec::{Decoder, Encoder};
 use heddle_contract::format::Schema;
 use heddle_contract::format::json_schema::nodes::Node;
+use heddle_contract::format::json_schema::reader::Reader;
 use heddle_contract::format::json_schema::types::Types;
 use heddle_contract::format::shape::{Shape, Shapes};
 use heddle_contract::wit::Names;
@@ -38,8 +39,17 @@ struct Case {
     file: String,
     #[serde(rename = "type")]
     ty: Option<String>,
-    payload: Box<serde_json::value::RawValue>,
+    #[serde(skip)]
+    payload: String,
     valid: bool,
+}
+
+impl Case {
+    /// The case of a line. Its payload stays as it is written.
+    fn of(line: &str) -> Self {
+        let payload = Reader::of_text(line).member("payload").unwrap().unwrap().raw(0).unwrap().to_owned();
+        Self { payload, ..serde_json::from_str(line).unwrap() }
+    }
 }
 
 /// Reads and writes the values of one schema as components do.
@@ -117,7 +127,7 @@ fn is_same(a: &Value, b: &Value) -> bool {
 
 /// What is wrong with one case.
 fn wrong(codec: &Codec, case: &Case) -> Option<String> {
-    let bytes = case.payload.get().as_bytes();
+    let bytes = case.payload.as_bytes();
     let value = match (codec.decoder.decode(bytes), case.valid) {
         (Err(_), false) => return None,
         (Ok(_), false) => return Some("it is read, and is not valid".to_owned()),
@@ -135,10 +145,14 @@ fn wrong(codec: &Codec, case: &Case) -> Option<String> {
     (!is_kept).then(|| format!("it is written as {after}"))
 }
 
-/// The contracts of a package; all its topics become one world.
+/// The contracts of a package; its topics become one world.
 fn contracts(folder: &Path, files: &BTreeSet<String>) -> AppContracts {
     let contracts = AppContracts::read(&folder.join("contracts"));
     let contracts = contracts.unwrap_or_else(|e| panic!("{}: {e:?}", folder.display()));
+    if folder.ends_with("suite") {
+        // No component has a thousand topics.
+        return contracts;
+    }
     let topics = files.iter().map(|file| file.strip_suffix("-value.json").unwrap().to_owned()).collect();
     let (files, _) = world_files(&manifest("rust", &topics), &contracts, &Names::default())
         .unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
@@ -153,7 +167,7 @@ fn real_payloads_are_read_and_refused_as_another_validator_does() {
     for (package, typed_min) in PACKAGES {
         let folder = corpora.join(package);
         let text = std::fs::read_to_string(folder.join("cases.jsonl")).unwrap();
-        let cases = text.lines().map(|line| serde_json::from_str::<Case>(line).unwrap()).collect::<Vec<_>>();
+        let cases = text.lines().map(Case::of).collect::<Vec<_>>();
         let contracts = contracts(&folder, &cases.iter().map(|case| case.file.clone()).collect());
         let (mut codecs, mut valid) = (BTreeMap::new(), 0);
         for case in &cases {
@@ -167,7 +181,7 @@ fn real_payloads_are_read_and_refused_as_another_validator_does() {
                 Err(what) => Some(what.clone()),
             };
             if let Some(what) = wrong {
-                let payload = case.payload.get().chars().take(300).collect::<String>();
+                let payload = case.payload.chars().take(300).collect::<String>();
                 problems.push(format!("{package}/{} {:?}: {what}\n    {payload}", case.file, case.ty));
             }
         }

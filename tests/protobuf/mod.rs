@@ -3,6 +3,7 @@
 
 mod components;
 pub(crate) mod dice;
+mod types;
 
 use std::sync::Arc;
 

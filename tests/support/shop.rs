@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use heddle_core::event::Record;
+use heddle_core::event::{NewRecord, Record};
 use serde_json::Value;
 
 use crate::support::app::App;
@@ -68,6 +68,11 @@ impl Shop {
     /// Handles all available records. Returns the counts.
     pub(crate) fn until_idle(&self) -> Value {
         serde_json::from_str(&self.run(&["run", "--until-idle", "--json"]).unwrap()).unwrap()
+    }
+
+    /// Writes records as they are.
+    pub(crate) fn append(&self, records: &[NewRecord]) {
+        self.app.log().append(records).unwrap();
     }
 
     /// The values of a topic.

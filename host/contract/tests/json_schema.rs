@@ -257,7 +257,7 @@ fn schemas_that_cost_too_much_are_refused() {
 fn a_schema_that_cannot_check_values_is_inexpressible() {
     let problem = |value: Value| schema(&value).inexpressible().first().map(ToString::to_string).unwrap_or_default();
     assert!(problem(json!({"$schema": "http://json-schema.org/draft-03/schema#"})).contains("draft-03"));
-    assert!(problem(json!({"pattern": "("})).contains("is not a \"regex\""), "{}", problem(json!({"pattern": "("})));
+    assert!(problem(json!({"minLength": "3"})).contains("at `#/minLength`"), "{}", problem(json!({"minLength": "3"})));
     assert_eq!(problem(json!({"items": [{"type": "integer"}]})), "");
     // No schema is fetched, from the network or from files.
     for url in ["https://json-schema.org/other.json", "http://json-schema.org/x"] {
@@ -362,4 +362,75 @@ fn the_shapes_of_a_schema_are_named() {
     let Shape::Record(record) = shapes.get(shapes.root()) else { panic!() };
     let labels = record.fields.iter().map(|field| field.label.as_str()).collect::<Vec<_>>();
     assert_eq!(labels[..4], ["id", "placed-at", "paid-at", "lines"]);
+}
+
+#[test]
+fn what_only_other_validators_understand_is_not_checked() {
+    let fits = |schema: &Schema, value: Value| schema.check(value.to_string().as_bytes()).is_ok();
+    let odd = schema(&json!({"title": "A", "description": "B", "type": "object", "properties": {
+        "a": {"type": "string", "pattern": "[\\w-.]+(?<=x{1,2})\\Z("}, "b": {"type": "string", "required": true},
+        "c": {"type": "integer", "minimum": 3}}, "patternProperties": {"(": {"type": "integer"}, "^d": {"type": "null"}},
+        "additionalProperties": false}));
+    assert_eq!(odd.inexpressible(), []);
+    assert!(fits(&odd, json!({"a": "any", "other": "any", "d": null})));
+    assert!(!fits(&odd, json!({"c": 2})) && !fits(&odd, json!({"d": 1})));
+    let lint = odd.lint().iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(lint.len(), 2, "{lint:?}");
+    assert!(lint.iter().any(|problem| problem.contains("the pattern `(` is not checked")), "{lint:?}");
+    // Bounds of draft 4, and addresses of drafts that nobody knows, or that are written in another way.
+    let bounds = json!({"type": "integer", "minimum": 3, "exclusiveMinimum": true});
+    assert!(!fits(&schema(&bounds), json!(3)) && fits(&schema(&bounds), json!(4)));
+    for draft in ["http://json-schema.org/schema#", "https://a.example/meta", "http://json-schema.org/draft-07/schema#/"] {
+        let named = schema(&json!({"$schema": draft, "type": "integer", "minimum": 3}));
+        assert_eq!(named.inexpressible(), [], "{draft}");
+        assert!(!fits(&named, json!(2)) && fits(&named, json!(3)), "{draft}");
+    }
+}
+
+#[test]
+fn what_several_schemas_say_of_an_object_is_one_type() {
+    let base = json!({"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}, "any": {}}});
+    let merged = types(json!({"title": "Order", "unevaluatedProperties": false, "required": ["count"],
+        "allOf": [{"$ref": "#/$defs/Base"}, {"properties": {"any": {"type": "boolean"}, "id": {"type": "string"}}}],
+        "properties": {"count": {"type": "integer"}}, "$defs": {"Base": base}}));
+    assert_eq!(merged, "record order { id: string, any: option<bool>, count: s64, }");
+    let extended = types(json!({"title": "Order", "$ref": "#/$defs/Base", "properties": {"b": {"type": "string"}},
+        "$defs": {"Base": base}}));
+    assert_eq!(extended, "record order { id: string, /// JSON. any: option<string>, b: option<string>, }");
+    for beyond in [
+        json!({"allOf": [base, {"properties": {"id": {"type": "integer"}}}]}),
+        json!({"allOf": [base, {"properties": {"b": {}}, "additionalProperties": false}]}),
+        json!({"allOf": [base, {"if": {"required": ["any"]}, "then": {"required": ["b"]}}]}),
+        json!({"allOf": [base, {"$ref": "#"}]}),
+        json!({"allOf": [{"properties": {"a": {"type": "string"}}}, {"required": ["a"]}]}),
+    ] {
+        assert!(is_json(beyond.clone()), "{beyond}");
+    }
+    // What is merged is checked by the schemas themselves.
+    let schema = schema(&json!({"allOf": [base, {"minProperties": 2}]}));
+    schema.check(br#"{"id": "a", "b": 1}"#).unwrap();
+    schema.check(br#"{"id": "a"}"#).unwrap_err();
+}
+
+#[test]
+fn several_definitions_are_one_type_if_a_constant_tells_them_apart() {
+    let kind = |name: &str| json!({"type": "object", "required": ["kind"], "properties": {"kind": {"const": name}, "a": {}}});
+    let schema = schema(&json!({"$defs": {"A b": kind("a"), "B": kind("b"), "C": {"type": "object"}}}));
+    let both = schema.with_types(&["B", "A b"]).unwrap();
+    assert!(wit(&both).contains("variant"), "{}", wit(&both));
+    both.check(br#"{"kind": "a"}"#).unwrap();
+    both.check(br#"{"kind": "c"}"#).unwrap_err();
+    let refused = schema.with_types(&["B", "C"]).unwrap_err();
+    assert_eq!(refused, "nothing tells `B`, `C` apart: each has to require one property with a constant string");
+}
+
+#[test]
+fn a_schema_may_begin_with_a_byte_order_mark() {
+    let text = format!("\u{feff}{}", json!({"$id": "https://a.example/a.json", "items": {"$ref": "a.json#/$defs/a"},
+        "$defs": {"a": {"type": "string"}}}));
+    let schema = format::parse(&Entry::new(SchemaFormat::Json, text.clone()), &[]).unwrap();
+    schema.check(br#"["a"]"#).unwrap();
+    schema.check(br#"[1]"#).unwrap_err();
+    assert!(format::canonical(SchemaFormat::Json, &text, false).unwrap().starts_with('{'));
+    assert_eq!(format::imports(SchemaFormat::Json, &text).unwrap(), []);
 }

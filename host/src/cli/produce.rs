@@ -229,9 +229,13 @@ impl Subjects<'_> {
         self.framed(Target::new(plain, Some((id, schema.clone()))))
     }
 
-    /// The encoder with the frame of the topic's wire.
+    /// The encoder with the frame of the topic's wire. Values of several types are encoded before their type is known, so
+    /// their schema's id is in front of them on every wire.
     fn framed(&self, target: Target) -> Result<Target> {
-        let (Wire::Header, Ok(Some((id, _)))) = (self.wire, &target.schema) else { return Ok(target) };
+        let (Wire::Header, Ok(Some((id, schema)))) = (self.wire, &target.schema) else { return Ok(target) };
+        if schema.is_union() && schema.avro().is_none() {
+            return Ok(target);
+        }
         let guid = self.registry.by_id(*id)?.and_then(|registered| registered.guid);
         Ok(target.framed(Frame::Header(guid)))
     }
@@ -254,7 +258,8 @@ impl Subjects<'_> {
                 .hint("give the topic a record, or a union of records")
             );
         };
-        let records = if own.is_union() { ids } else { vec![] };
+        // Messages of one file have one schema.
+        let records = if own.is_union() && own.avro().is_some() { ids } else { vec![] };
         // Which branch a value is of is not known before it is encoded, so its id goes in front of it on every wire.
         let target = Target { records, ..Target::new(Plain::Json, Some((first, own.clone()))) };
         if own.is_union() { Ok(target) } else { self.framed(target) }

@@ -103,7 +103,7 @@ fn values_of(registry: &dyn Registry, contract: &Contract, manifest: &Manifest, 
     }
     let whole = || Publication::from(contract).register(registry, &subject);
     let id = ids.first().map_or_else(whole, |first| Ok(*first))?;
-    let records = if schema.is_union() { ids } else { vec![] };
+    let records = if schema.is_union() && schema.avro().is_some() { ids } else { vec![] };
     Ok(Target { records, ..Target::new(Plain::Json, Some((id, schema))) })
 }
 

@@ -358,10 +358,8 @@ fn words(types: &[&str]) -> String {
 fn follow<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
     let mut at = schema;
     for _ in 0..DEPTH_MAX {
-        let Some(pointer) = at.get("$ref").and_then(Value::as_str).and_then(|text| text.strip_prefix('#')) else {
-            break;
-        };
-        let Some(next) = root.pointer(pointer) else { break };
+        let next = at.get("$ref").and_then(Value::as_str).and_then(|reference| super::follow(root, reference));
+        let Some(next) = next else { break };
         at = next;
     }
     at
