@@ -14,6 +14,7 @@ import re
 import sys
 import tarfile
 import types
+import urllib.parse
 import zipfile
 
 import jsonschema
@@ -43,6 +44,28 @@ def opened(work):
 
 def parsed(data):
     return json.loads(data.decode("utf-8-sig"))
+
+
+def is_whole(schema):
+    """Whether all that a schema refers to is in it."""
+    ids, refs = {""}, []
+
+    def walk(value, base):
+        if isinstance(value, list):
+            for item in value:
+                walk(item, base)
+        elif isinstance(value, dict):
+            for key in ["$id", "id"]:
+                if isinstance(value.get(key), str):
+                    base = urllib.parse.urljoin(base, value[key]).split("#")[0]
+                    ids.add(base)
+            if isinstance(value.get("$ref"), str):
+                refs.append(urllib.parse.urljoin(base, value["$ref"]).split("#")[0])
+            for item in value.values():
+                walk(item, base)
+
+    walk(schema, "")
+    return all(ref in ids or "//json-schema.org/" in ref for ref in refs)
 
 
 class Package:
@@ -205,7 +228,8 @@ def plain(prefix, pattern, every=1):
     def make(package, files):
         found = sorted(path for path in files if path.startswith(prefix) and re.search(pattern, path))
         for path in found[::every]:
-            if not isinstance(parsed(files[path]), dict):
+            schema = parsed(files[path])
+            if not isinstance(schema, dict) or not is_whole(schema):
                 continue
             topic = re.sub(r"[^A-Za-z0-9._-]", "_", path.split("/", 1)[1].removesuffix(".json").replace("/", "."))
             package.topic(topic, files[path], GENERIC, mutations=0)

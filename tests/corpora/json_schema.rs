@@ -20,16 +20,16 @@ use super::{fetched, manifest};
 
 /// The packages, and the least number of topics whose values are types in each.
 const PACKAGES: [(&str, usize); 11] = [
-    ("anitya", 0),
+    ("anitya", 15),
     ("asyncapi", 0),
-    ("check", 0),
-    ("cucumber", 0),
-    ("gcn", 0),
-    ("github", 0),
-    ("nbformat", 0),
-    ("ocpp", 0),
-    ("shopify", 0),
-    ("suite", 0),
+    ("check", 15),
+    ("cucumber", 1),
+    ("gcn", 39),
+    ("github", 44),
+    ("nbformat", 8),
+    ("ocpp", 97),
+    ("shopify", 212),
+    ("suite", 240),
     ("vega", 0),
 ];
 
@@ -172,9 +172,7 @@ fn real_payloads_are_read_and_refused_as_another_validator_does() {
         let (mut codecs, mut valid) = (BTreeMap::new(), 0);
         for case in &cases {
             let key = (case.file.clone(), case.ty.clone());
-            let codec = codecs
-                .entry(key)
-                .or_insert_with(|| Codec::of(&contracts, &case.file, case.ty.as_deref()));
+            let codec = codecs.entry(key).or_insert_with(|| Codec::of(&contracts, &case.file, case.ty.as_deref()));
             valid += usize::from(case.valid);
             let wrong = match codec {
                 Ok(codec) => wrong(codec, case),

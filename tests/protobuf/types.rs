@@ -31,7 +31,12 @@ fn messages_of_one_file_are_told_apart_by_their_indexes() {
     assert_eq!(value[5..], [2, 4, 10, 1, b'b', 16, 7]);
     let id = u32::from_be_bytes(value[1..5].try_into().unwrap());
     // A message that the component does not name, one that no file has, and one that is broken.
-    shop.append(&[foreign(id, &[0, 10, 1, b'x']), foreign(id, &[2, 18]), foreign(id, &[2, 4, 10, 9]), foreign(id, &[2, 2, 10, 1, b'd'])]);
+    shop.append(&[
+        foreign(id, &[0, 10, 1, b'x']),
+        foreign(id, &[2, 18]),
+        foreign(id, &[2, 4, 10, 9]),
+        foreign(id, &[2, 2, 10, 1, b'd']),
+    ]);
     let counts = shop.until_idle();
     assert_eq!(["in", "out", "failed"].map(|name| counts[name].as_u64().unwrap()), [6, 3, 1], "{counts}");
     let values = shop.values(TOPICS[1]);

@@ -380,7 +380,9 @@ fn what_only_other_validators_understand_is_not_checked() {
     // Bounds of draft 4, and addresses of drafts that nobody knows, or that are written in another way.
     let bounds = json!({"type": "integer", "minimum": 3, "exclusiveMinimum": true});
     assert!(!fits(&schema(&bounds), json!(3)) && fits(&schema(&bounds), json!(4)));
-    for draft in ["http://json-schema.org/schema#", "https://a.example/meta", "http://json-schema.org/draft-07/schema#/"] {
+    for draft in
+        ["http://json-schema.org/schema#", "https://a.example/meta", "http://json-schema.org/draft-07/schema#/"]
+    {
         let named = schema(&json!({"$schema": draft, "type": "integer", "minimum": 3}));
         assert_eq!(named.inexpressible(), [], "{draft}");
         assert!(!fits(&named, json!(2)) && fits(&named, json!(3)), "{draft}");
@@ -414,7 +416,8 @@ fn what_several_schemas_say_of_an_object_is_one_type() {
 
 #[test]
 fn several_definitions_are_one_type_if_a_constant_tells_them_apart() {
-    let kind = |name: &str| json!({"type": "object", "required": ["kind"], "properties": {"kind": {"const": name}, "a": {}}});
+    let kind =
+        |name: &str| json!({"type": "object", "required": ["kind"], "properties": {"kind": {"const": name}, "a": {}}});
     let schema = schema(&json!({"$defs": {"A b": kind("a"), "B": kind("b"), "C": {"type": "object"}}}));
     let both = schema.with_types(&["B", "A b"]).unwrap();
     assert!(wit(&both).contains("variant"), "{}", wit(&both));
@@ -426,8 +429,11 @@ fn several_definitions_are_one_type_if_a_constant_tells_them_apart() {
 
 #[test]
 fn a_schema_may_begin_with_a_byte_order_mark() {
-    let text = format!("\u{feff}{}", json!({"$id": "https://a.example/a.json", "items": {"$ref": "a.json#/$defs/a"},
-        "$defs": {"a": {"type": "string"}}}));
+    let text = format!(
+        "\u{feff}{}",
+        json!({"$id": "https://a.example/a.json", "items": {"$ref": "a.json#/$defs/a"},
+        "$defs": {"a": {"type": "string"}}})
+    );
     let schema = format::parse(&Entry::new(SchemaFormat::Json, text.clone()), &[]).unwrap();
     schema.check(br#"["a"]"#).unwrap();
     schema.check(br#"[1]"#).unwrap_err();

@@ -61,7 +61,8 @@ pub fn format_of(file: &Path) -> Option<SchemaFormat> {
 /// Returns true if a file of JSON says that it is a JSON Schema.
 fn says_schema(path: &Path) -> bool {
     let text = files::read_text(path).ok();
-    let json = text.and_then(|text| serde_json::from_str::<serde_json::Value>(text.trim_start_matches('\u{feff}')).ok());
+    let json =
+        text.and_then(|text| serde_json::from_str::<serde_json::Value>(text.trim_start_matches('\u{feff}')).ok());
     json.is_some_and(|json| json.get("$schema").is_some_and(serde_json::Value::is_string))
 }
 

@@ -43,7 +43,8 @@ impl Publication<'_> {
     pub fn register(&self, registry: &dyn Registry, subject: &str) -> Result<SchemaId, RegistryError> {
         let mut versions = BTreeMap::new();
         for import in self.imports {
-            let (subject, entry) = (import_subject(&import.name), self.entry(subject, &import.name, &import.text, &versions)?);
+            let (subject, entry) =
+                (import_subject(&import.name), self.entry(subject, &import.name, &import.text, &versions)?);
             let id = registry.register_entry(subject, &entry)?;
             versions.insert(import.name.as_str(), version_of(registry, subject, id)?);
         }
@@ -57,7 +58,8 @@ impl Publication<'_> {
     pub fn lookup(&self, registry: &dyn Registry, subject: &str) -> Result<Option<SchemaId>, RegistryError> {
         let mut versions = BTreeMap::new();
         for import in self.imports {
-            let (subject, entry) = (import_subject(&import.name), self.entry(subject, &import.name, &import.text, &versions)?);
+            let (subject, entry) =
+                (import_subject(&import.name), self.entry(subject, &import.name, &import.text, &versions)?);
             let Some(id) = registry.lookup(subject, &entry)? else { return Ok(None) };
             versions.insert(import.name.as_str(), version_of(registry, subject, id)?);
         }
@@ -79,7 +81,8 @@ impl Publication<'_> {
         let refused = |message| RegistryError::Refused { subject: subject.to_owned(), message };
         for link in format::imports(self.format, text).map_err(refused)? {
             let found = format::follow(self.format, file, &link, self.imports);
-            let found = found.and_then(|import| Some((import_subject(&import.name), versions.get(import.name.as_str())?)));
+            let found =
+                found.and_then(|import| Some((import_subject(&import.name), versions.get(import.name.as_str())?)));
             let name = link.name;
             let (subject, version) = found.ok_or_else(|| refused(format!("the import `{name}` is missing")))?;
             entry.references.push(Reference { subject: subject.to_owned(), name, version: *version });

@@ -81,6 +81,8 @@ struct Merged {
     properties: Map<String, Value>,
     required: Vec<String>,
     says_object: bool,
+    /// Whether one of the schemas lets other members be, so that none is left over.
+    is_open: bool,
 }
 
 impl Merge<'_> {
@@ -96,7 +98,8 @@ impl Merge<'_> {
         if !merged.says_object || merged.properties.is_empty() {
             return None;
         }
-        let is_closed = self.draft == Draft::Later && object.get("unevaluatedProperties") == Some(&Value::Bool(false));
+        let is_closed = object.get("unevaluatedProperties") == Some(&Value::Bool(false));
+        let is_closed = self.draft == Draft::Later && is_closed && !merged.is_open;
         let mut whole = Map::new();
         whole.insert("type".to_owned(), "object".into());
         whole.insert("properties".to_owned(), merged.properties.into());
@@ -123,6 +126,8 @@ impl Merge<'_> {
             }
         }
         merged.says_object |= object.contains_key("type");
+        merged.is_open |= object.contains_key("additionalProperties");
+        merged.is_open |= !is_outermost && object.contains_key("unevaluatedProperties");
         if let Some(reference) = object.get("$ref").and_then(Value::as_str) {
             let target = super::follow(self.root, reference)?.as_object()?;
             self.add(target, false, merged, depth + 1)?;

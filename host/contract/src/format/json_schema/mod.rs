@@ -207,7 +207,9 @@ impl Schema {
         let schema = parse(&text, &self.referred)?;
         if names.len() > 1 && !matches!(schema.types().root(), Node::Variant(_)) {
             let names = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-            return Err(format!("nothing tells {names} apart: each has to require one property with a constant string"));
+            return Err(format!(
+                "nothing tells {names} apart: each has to require one property with a constant string"
+            ));
         }
         Ok(schema)
     }
@@ -304,9 +306,7 @@ fn check(schema: &Value, path: &str, depth: usize) -> Result<(), String> {
         }
     }
     match object.get("items") {
-        Some(Value::Array(list)) => {
-            list.iter().try_for_each(|item| check(item, &format!("{path}/items"), depth + 1))
-        }
+        Some(Value::Array(list)) => list.iter().try_for_each(|item| check(item, &format!("{path}/items"), depth + 1)),
         Some(item) => check(item, &format!("{path}/items"), depth + 1),
         None => Ok(()),
     }
@@ -348,7 +348,8 @@ pub(super) fn lint(schema: &Schema) -> Vec<Problem> {
     let missing = wanted.iter().filter(|(key, _)| schema.bundled.get(key).is_none());
     let missing = missing.map(|(_, what)| (*what).to_owned());
     let unchecked = rules::unchecked(&schema.bundled).into_iter();
-    let unchecked = unchecked.map(|pattern| format!("the pattern `{pattern}` is not checked: it is of another dialect"));
+    let unchecked =
+        unchecked.map(|pattern| format!("the pattern `{pattern}` is not checked: it is of another dialect"));
     missing.chain(unchecked).map(|what| Problem { path: "#".to_owned(), what }).collect()
 }
 

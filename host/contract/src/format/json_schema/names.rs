@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::references::OTHERS;
 use super::keywords::text;
+use super::references::OTHERS;
 use crate::format::name::Name;
 
 /// The maximum length of a title that is used as a name, in characters.

@@ -29,8 +29,15 @@ const VALUES: [&str; 5] = ["const", "default", "enum", "example", "examples"];
 /// Keywords whose meaning depends on the way that led to a schema. They need the identities.
 const DYNAMIC: [&str; 2] = ["$dynamicRef", "$recursiveRef"];
 /// What a fragment holds as it is.
-pub(super) const FRAGMENT: AsciiSet =
-    NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/').remove(b'$').remove(b':').remove(b'@');
+pub(super) const FRAGMENT: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/')
+    .remove(b'$')
+    .remove(b':')
+    .remove(b'@');
 
 /// The schemas that validators know by themselves.
 pub(super) fn is_known(target: &str) -> bool {
@@ -181,8 +188,7 @@ impl Index {
     fn add(&mut self, file: &Value, place: &str, uri: String) {
         self.places.entry(uri.clone()).or_insert_with(|| place.to_owned());
         let resource = Resource { uri, place: place.to_owned(), file: place.to_owned() };
-        let walk = Walk { is_legacy: is_legacy(file), ignores_beside: Draft::of(file) != Draft::Later };
-        self.value(file, place.to_owned(), &resource, walk, false);
+        self.value(file, place.to_owned(), &resource, Walk::of(file), false);
     }
 
     fn value(&mut self, value: &Value, place: String, resource: &Resource, walk: Walk, is_named: bool) {
@@ -196,6 +202,10 @@ impl Index {
                 for (name, member) in object {
                     self.value(member, format!("{place}/{}", escaped(name)), resource, walk, false);
                 }
+            }
+            // A schema within another may be of another draft.
+            Value::Object(object) if object.get("$schema").is_some_and(Value::is_string) => {
+                self.schema(object, &place, resource, Walk::of(value));
             }
             Value::Object(object) => self.schema(object, &place, resource, walk),
             _ => {}
@@ -217,11 +227,7 @@ impl Index {
         }
         self.is_dynamic |= DYNAMIC.iter().any(|key| object.contains_key(*key));
         if let Some(text) = object.get("$ref").and_then(Value::as_str) {
-            self.references.push(Found {
-                place: place.to_owned(),
-                text: text.to_owned(),
-                resource: resource.clone(),
-            });
+            self.references.push(Found { place: place.to_owned(), text: text.to_owned(), resource: resource.clone() });
         }
         for (key, member) in object {
             if !VALUES.contains(&key.as_str()) && key != OTHERS {
@@ -325,6 +331,12 @@ struct Walk {
     is_legacy: bool,
     /// Whether those beside a reference do not count.
     ignores_beside: bool,
+}
+
+impl Walk {
+    fn of(file: &Value) -> Self {
+        Self { is_legacy: is_legacy(file), ignores_beside: Draft::of(file) != Draft::Later }
+    }
 }
 
 /// Returns true if the file calls its identity `id`, as draft 4 does.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use jsonschema::{Draft, PatternOptions, Validator};
+use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
 
 use super::follow;
@@ -20,14 +20,17 @@ const BACKTRACKS_MAX: usize = 100_000;
 /// The maximum size of a compiled pattern, in bytes.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
 /// The drafts, by what the address of each has in it.
-const DRAFTS: [(&str, Draft); 6] = [
-    ("draft-04", Draft::Draft4),
-    ("draft-06", Draft::Draft6),
-    ("draft-07", Draft::Draft7),
-    ("2019-09", Draft::Draft201909),
-    ("2020-12", Draft::Draft202012),
-    ("//json-schema.org/schema", Draft::Draft202012),
+const DRAFTS: [(&str, &str); 6] = [
+    ("draft-04", DRAFT_4),
+    ("draft-06", "http://json-schema.org/draft-06/schema#"),
+    ("draft-07", DRAFT_7),
+    ("2019-09", "https://json-schema.org/draft/2019-09/schema"),
+    ("2020-12", NEWEST),
+    ("//json-schema.org/schema", NEWEST),
 ];
+const DRAFT_4: &str = "http://json-schema.org/draft-04/schema#";
+const DRAFT_7: &str = "http://json-schema.org/draft-07/schema#";
+const NEWEST: &str = "https://json-schema.org/draft/2020-12/schema";
 /// Drafts that nothing here reads.
 const TOO_OLD: [&str; 4] = ["draft-00", "draft-01", "draft-02", "draft-03"];
 /// The characters of an explanation that are told.
@@ -80,19 +83,20 @@ fn built(schema: &Value) -> Result<Validator, String> {
     }
     let said = DRAFTS.iter().find(|(name, _)| named.contains(name));
     // The newest draft is the default, but older ones wrote tuples and exclusive bounds in another way.
-    let drafts = said.map_or(vec![Draft::Draft202012, Draft::Draft7, Draft::Draft4], |(_, draft)| vec![*draft]);
-    let mut plain = schema.clone();
-    // Its name is understood already, in whatever form.
-    plain.as_object_mut().and_then(|object| object.shift_remove("$schema"));
-    let mut first = None;
+    let drafts = said.map_or(vec![NEWEST, DRAFT_7, DRAFT_4], |(_, draft)| vec![*draft]);
+    let (mut plain, mut first) = (schema.clone(), None);
     for _ in 0..2 {
         for draft in &drafts {
-            match options().with_draft(*draft).build(&plain) {
+            // The draft is named as the crate knows it, however the schema names it.
+            if let Value::Object(object) = &mut plain {
+                object.insert("$schema".to_owned(), (*draft).into());
+            }
+            match options().build(&plain) {
                 Ok(validator) => return Ok(validator),
                 Err(error) => first = first.or_else(|| Some(at_place(&error))),
             }
         }
-        tolerate(&mut plain);
+        tolerate(&mut plain, drafts != [DRAFT_4]);
     }
     Err(first.unwrap_or_default())
 }
@@ -104,11 +108,19 @@ fn at_place(error: &jsonschema::ValidationError<'_>) -> String {
     if place.is_empty() { what } else { format!("at `#{place}`: {what}") }
 }
 
-/// Takes out what authors write and validators ignore: patterns of other dialects, and `required` of draft 3.
-fn tolerate(schema: &mut Value) {
+/// Takes out what authors write and validators ignore: patterns of other dialects, and `required` of draft 3. With
+/// `has_bounds`, exclusive bounds become those of later drafts than 4.
+fn tolerate(schema: &mut Value, has_bounds: bool) {
     match schema {
-        Value::Array(items) => items.iter_mut().for_each(tolerate),
+        Value::Array(items) => items.iter_mut().for_each(|item| tolerate(item, has_bounds)),
         Value::Object(object) => {
+            for (key, plain) in [("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")] {
+                if let (true, Some(Value::Bool(is_exclusive))) = (has_bounds, object.get(key).cloned()) {
+                    object.shift_remove(key);
+                    let bound = if is_exclusive { object.shift_remove(plain) } else { None };
+                    object.extend(bound.map(|bound| (key.to_owned(), bound)));
+                }
+            }
             if object.get("required").is_some_and(Value::is_boolean) {
                 object.shift_remove("required");
             }
@@ -125,7 +137,7 @@ fn tolerate(schema: &mut Value) {
                 }
             }
             let inner = object.iter_mut().filter(|(key, _)| !HOLDING_VALUES.contains(&key.as_str()));
-            inner.for_each(|(_, inner)| tolerate(inner));
+            inner.for_each(|(_, inner)| tolerate(inner, has_bounds));
         }
         _ => {}
     }

@@ -269,16 +269,17 @@ impl Schema {
     /// If the JSON does not fit the message.
     pub fn encode(&self, value: &serde_json::Value, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let roots = self.roots();
-        let (case, value) = match value.as_object().and_then(|object| object.iter().next().filter(|_| object.len() == 1)) {
-            _ if !self.is_union() => (0, value),
-            Some((name, value)) if let Some(case) = roots.iter().position(|root| root.full_name() == name) => {
-                (case, value)
-            }
-            _ => {
-                let known = roots.iter().map(|root| format!("`{}`", root.full_name())).collect::<Vec<_>>();
-                return Err(EncodeError(format!("it is an object with one key, one of {}", known.join(", "))));
-            }
-        };
+        let (case, value) =
+            match value.as_object().and_then(|object| object.iter().next().filter(|_| object.len() == 1)) {
+                _ if !self.is_union() => (0, value),
+                Some((name, value)) if let Some(case) = roots.iter().position(|root| root.full_name() == name) => {
+                    (case, value)
+                }
+                _ => {
+                    let known = roots.iter().map(|root| format!("`{}`", root.full_name())).collect::<Vec<_>>();
+                    return Err(EncodeError(format!("it is an object with one key, one of {}", known.join(", "))));
+                }
+            };
         let root = roots.get(case).ok_or_else(|| EncodeError("the schema has no message".to_owned()))?;
         self.write_indexes(case, out);
         json::encode(root, value, out)
