@@ -22,7 +22,7 @@ fn foreign(id: u32, payload: &[u8]) -> NewRecord {
 
 #[test]
 fn messages_of_one_file_are_told_apart_by_their_indexes() {
-    let shop = Shop::of("kinds-protobuf", TOPICS);
+    let shop = Shop::of_sources("kinds-protobuf", TOPICS);
     let (placed, paid) = (json!({"kinds.v1.Placed": {"id": "a"}}), json!({"kinds.v1.Paid": {"id": "b", "cents": "7"}}));
     produced(&shop, &[placed, paid]).unwrap();
     let refused = produced(&shop, &[json!({"id": "c"})]).unwrap_err();

@@ -12,7 +12,8 @@ use crate::support::build;
 /// An app with one component of the guests.
 pub(crate) struct Shop {
     app: App,
-    component: &'static str,
+    /// The component in the app.
+    path: String,
     input: &'static str,
     contracts: Option<tempfile::TempDir>,
 }
@@ -21,7 +22,18 @@ impl Shop {
     /// Builds the component, and creates the topics that it reads from and writes to.
     pub(crate) fn of(component: &'static str, topics: [&'static str; 2]) -> Self {
         build::built("guests", &[component]);
-        let shop = Self { app: App::embedded().scripted(), component, input: topics[0], contracts: None };
+        let file = format!("components/{component}/{component}.wasm");
+        Self::with(topics, file)
+    }
+
+    /// The same, with the component's sources in the app: commands read its manifest.
+    pub(crate) fn of_sources(component: &'static str, topics: [&'static str; 2]) -> Self {
+        build::built("guests", &[component]);
+        Self::with(topics, format!("components/{component}"))
+    }
+
+    fn with(topics: [&'static str; 2], path: String) -> Self {
+        let shop = Self { app: App::embedded().scripted(), path, input: topics[0], contracts: None };
         for topic in topics {
             shop.run(&["topics", "create", topic]).unwrap();
         }
@@ -43,7 +55,7 @@ impl Shop {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.app.command(arguments);
-        command.env("HEDDLE_APP_COMPONENTS", format!("components/{}/{}.wasm", self.component, self.component));
+        command.env("HEDDLE_APP_COMPONENTS", &self.path);
         if let Some(contracts) = &self.contracts {
             command.env("HEDDLE_APP_CONTRACTS", contracts.path());
         }
