@@ -27,11 +27,11 @@ use heddle_fixtures::scaled;
 use prost_reflect::prost::Message as _;
 use serde_json::{Value, json};
 
-/// The memory that any value may take. Patterns keep states that they came through.
-const FREE_BYTES_MAX: usize = 4 << 20;
+/// The memory that any value may take.
+const FREE_BYTES_MAX: usize = 64 << 10;
 /// The memory for each byte of a value. Two bytes of Protobuf are an empty message, and that is a record with all its
 /// fields.
-const PER_BYTE_MAX: usize = 8 << 10;
+const PER_BYTE_MAX: usize = 1 << 10;
 
 thread_local! {
     static HELD: Cell<isize> = const { Cell::new(0) };
@@ -73,7 +73,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// What `run` returns, and the most memory that it held at once.
+/// Runs `run`. Returns its result, and the most memory that it held at once.
 fn measured<T>(run: impl FnOnce() -> T) -> (T, usize) {
     let before = HELD.get();
     PEAK.set(before);

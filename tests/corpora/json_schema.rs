@@ -125,7 +125,7 @@ fn is_same(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// What is wrong with one case.
+/// Returns the mistake in how a case is read, if there is one.
 fn wrong(codec: &Codec, case: &Case) -> Option<String> {
     let bytes = case.payload.as_bytes();
     let value = match (codec.decoder.decode(bytes), case.valid) {

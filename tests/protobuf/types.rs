@@ -1,4 +1,4 @@
-//! Several messages on one topic, told apart by their indexes.
+//! Several messages on one topic, distinguished by their indexes.
 
 use heddle_contract::wire::{SchemaId, prefix};
 use heddle_core::event::NewRecord;
@@ -21,7 +21,7 @@ fn foreign(id: u32, payload: &[u8]) -> NewRecord {
 }
 
 #[test]
-fn messages_of_one_file_are_told_apart_by_their_indexes() {
+fn messages_of_one_file_are_distinguished_by_their_indexes() {
     let shop = Shop::of_sources("kinds-protobuf", TOPICS);
     let (placed, paid) = (json!({"kinds.v1.Placed": {"id": "a"}}), json!({"kinds.v1.Paid": {"id": "b", "cents": "7"}}));
     produced(&shop, &[placed, paid]).unwrap();

@@ -5,8 +5,8 @@
 //!  <topic>-value.proto ──import "shop/money.proto"──> contracts/shop/money.proto    subject `shop/money.proto`
 //! ```
 //!
-//! Files in subfolders are read only when they are imported: by their path from the folder; a JSON Schema also by its path
-//! from the importing file, or by its `$id`.
+//! Files in subfolders are read only when they are imported: by their path from the folder; a JSON Schema also by its
+//! path from the importing file, or by its `$id`.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
@@ -66,8 +66,8 @@ fn says_schema(path: &Path) -> bool {
     json.is_some_and(|json| json.get("$schema").is_some_and(serde_json::Value::is_string))
 }
 
-/// The JSON Schemas in a folder and the folders in it, by their identities. A file in a folder of its own is preferred to
-/// a copy that is named after a topic.
+/// The JSON Schemas in a folder and the folders in it, by their identities. A file in a deeper folder is preferred to a
+/// copy that is named after a topic.
 fn identities(folder: &Path) -> BTreeMap<String, String> {
     let (mut found, mut files) = (BTreeMap::new(), vec![]);
     let mut folders = vec![(folder.to_owned(), 0)];

@@ -229,8 +229,8 @@ impl Subjects<'_> {
         self.framed(Target::new(plain, Some((id, schema.clone()))))
     }
 
-    /// The encoder with the frame of the topic's wire. Values of several types are encoded before their type is known, so
-    /// their schema's id is in front of them on every wire.
+    /// The encoder with the frame of the topic's wire. Values of several types are encoded before their type is known,
+    /// so their schema's id is in front of them on every wire.
     fn framed(&self, target: Target) -> Result<Target> {
         let (Wire::Header, Ok(Some((id, schema)))) = (self.wire, &target.schema) else { return Ok(target) };
         if schema.is_union() && schema.avro().is_none() {

@@ -1,4 +1,4 @@
-//! Consumes several messages of one topic, which their indexes tell apart, and emits them to another one.
+//! Consumes several messages of one topic, distinguished by their indexes, and emits them to another one.
 
 heddle_sdk::component!(Kinds);
 

@@ -11,12 +11,14 @@
 pub mod avro;
 pub mod bounds;
 pub mod json_schema;
+mod links;
 pub mod name;
 pub mod plan;
 pub mod protobuf;
 pub mod shape;
 mod values;
 
+pub use links::{Link, follow, imports};
 pub use plan::Plan;
 pub use values::{DecodeError, EncodeError};
 
@@ -181,38 +183,6 @@ pub fn canonical(format: SchemaFormat, text: &str, normalize: bool) -> Result<St
         SchemaFormat::Avro => avro::registered::canonical(text, normalize),
         SchemaFormat::Json => json_schema::canonical(text),
         SchemaFormat::Protobuf => protobuf::canonical(text),
-    }
-}
-
-/// A file that a schema names: an import of a `.proto` file, a target of a `$ref`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
-    /// The name in the schema.
-    pub name: String,
-    /// The address that the name stands for, if schemas of this format have addresses.
-    pub address: Option<String>,
-}
-
-/// Returns the files that a schema names. Files that every compiler has are left out.
-///
-/// # Errors
-/// The reason why the schema is not valid.
-pub fn imports(format: SchemaFormat, text: &str) -> Result<Vec<Link>, String> {
-    match format {
-        SchemaFormat::Avro => Ok(vec![]),
-        SchemaFormat::Json => json_schema::imports(text),
-        SchemaFormat::Protobuf => {
-            Ok(protobuf::imports(text)?.into_iter().map(|name| Link { name, address: None }).collect())
-        }
-    }
-}
-
-/// Returns the file that a link of the file `importer` leads to.
-#[must_use]
-pub fn follow<'r>(format: SchemaFormat, importer: &str, link: &Link, known: &'r [Referred]) -> Option<&'r Referred> {
-    match format {
-        SchemaFormat::Json => json_schema::follow_link(importer, link, known),
-        SchemaFormat::Avro | SchemaFormat::Protobuf => known.iter().find(|other| other.name == link.name),
     }
 }
 

@@ -168,8 +168,8 @@ impl Schema {
         json::encode(self, value, out)
     }
 
-    /// The type of the name: the schema itself if that is its title, else the definition of this name as a schema of its
-    /// own. Of several names, the schema whose values are of one of these definitions.
+    /// The type of the name: the schema itself if that is its title, else the definition of this name as a separate
+    /// schema. Of several names, the schema whose values are of one of these definitions.
     ///
     /// # Errors
     /// If there is none, or if nothing tells several apart.

@@ -57,7 +57,7 @@ impl IdPath {
             fields.push(field.clone());
             match field.kind() {
                 // A wrapper stands for what it wraps.
-                Kind::Message(wrapper) if is_last && super::types::wrapped(&wrapper).is_some() => {
+                Kind::Message(wrapper) if is_last && super::known::wrapped(&wrapper).is_some() => {
                     fields.push(named(&wrapper, "value").map_err(&error)?);
                 }
                 Kind::Message(inner) => message = inner,

@@ -1,6 +1,10 @@
 //! Files that clients import but do not send, because every compiler or registry has them. Those of `google/protobuf`
 //! come from the compiler itself.
 
+use prost_reflect::MessageDescriptor;
+
+use super::types::Scalar;
+
 macro_rules! files {
     ($($name:literal),* $(,)?) => {
         [$(($name, include_str!(concat!("known/", $name)))),*]
@@ -32,4 +36,20 @@ const FILES: [(&str, &str); 19] = files![
 /// The text of a known file.
 pub(super) fn file(name: &str) -> Option<&'static str> {
     FILES.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
+
+/// The type that a message of `google/protobuf/wrappers.proto` wraps.
+pub(super) fn wrapped(message: &MessageDescriptor) -> Option<Scalar> {
+    Some(match message.full_name() {
+        "google.protobuf.DoubleValue" => Scalar::Double,
+        "google.protobuf.FloatValue" => Scalar::Float,
+        "google.protobuf.Int64Value" => Scalar::Int64,
+        "google.protobuf.UInt64Value" => Scalar::Uint64,
+        "google.protobuf.Int32Value" => Scalar::Int32,
+        "google.protobuf.UInt32Value" => Scalar::Uint32,
+        "google.protobuf.BoolValue" => Scalar::Bool,
+        "google.protobuf.StringValue" => Scalar::String,
+        "google.protobuf.BytesValue" => Scalar::Bytes,
+        _ => return None,
+    })
 }

@@ -12,6 +12,7 @@ use prost_reflect::{
 };
 
 use super::docs::Docs;
+use super::known::wrapped;
 use super::wire::Wire;
 use crate::compat::Problem;
 use crate::format::name::Name;
@@ -469,22 +470,6 @@ impl Walk {
         self.known_enums.insert(e.full_name().to_owned(), place);
         place
     }
-}
-
-/// The type that a message of `google/protobuf/wrappers.proto` wraps.
-pub(super) fn wrapped(message: &MessageDescriptor) -> Option<Scalar> {
-    Some(match message.full_name() {
-        "google.protobuf.DoubleValue" => Scalar::Double,
-        "google.protobuf.FloatValue" => Scalar::Float,
-        "google.protobuf.Int64Value" => Scalar::Int64,
-        "google.protobuf.UInt64Value" => Scalar::Uint64,
-        "google.protobuf.Int32Value" => Scalar::Int32,
-        "google.protobuf.UInt32Value" => Scalar::Uint32,
-        "google.protobuf.BoolValue" => Scalar::Bool,
-        "google.protobuf.StringValue" => Scalar::String,
-        "google.protobuf.BytesValue" => Scalar::Bytes,
-        _ => return None,
-    })
 }
 
 /// Returns true if a value of `outer` can contain one of `inner`: every reference among such messages is cut.
