@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use heddle::build::{AppContracts, world_files};
+use heddle::build::{AppContracts, generated, world_files};
 use heddle::guest::codec::{Decoder, Encoder};
 use heddle_contract::format::Schema;
 use heddle_contract::format::json_schema::nodes::Node;
@@ -16,7 +16,7 @@ use heddle_contract::wit::Names;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{fetched, manifest};
+use super::{LANGUAGES, fetched, manifest};
 
 /// The packages, and the least number of topics whose values are types in each.
 const PACKAGES: [(&str, usize); 11] = [
@@ -157,6 +157,10 @@ fn contracts(folder: &Path, files: &BTreeSet<String>) -> AppContracts {
     let (files, _) = world_files(&manifest("rust", &topics), &contracts, &Names::default())
         .unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     assert!(!files.is_empty());
+    for language in LANGUAGES {
+        generated(folder, &manifest(language, &topics), &contracts)
+            .unwrap_or_else(|e| panic!("{}, {language}: {e}", folder.display()));
+    }
     contracts
 }
 
