@@ -13,6 +13,7 @@ use heddle::guest::Schemas as _;
 use heddle::registry::format::Entry;
 use heddle::registry::{Cached, Client, ClientOptions, Registry as _, RegistryError, SchemaId};
 use heddle_contract::section::SchemaFormat;
+use heddle_core::explain::to_text;
 use serde_json::{Value, json};
 
 const LINE: &str = r#"{"type":"record","name":"Line","fields":[]}"#;
@@ -72,10 +73,10 @@ fn only_the_registrys_own_answer_proves_that_a_schema_is_missing() {
         assert_eq!(client.by_id(SchemaId(id)).unwrap(), None, "{id}");
     }
     // A proxy or a wrong address answers, so nothing is known about the schema.
-    for id in [404, 7] {
-        let error = client.by_id(SchemaId(id)).unwrap_err();
-        assert!(matches!(error, RegistryError::Answered { status: 404, .. }), "{id}: {error}");
-    }
+    let error = client.by_id(SchemaId(404)).unwrap_err();
+    assert!(matches!(error, RegistryError::Answered { status: 404, .. }), "{error}");
+    let error = client.by_id(SchemaId(7)).unwrap_err();
+    assert!(matches!(error, RegistryError::Foreign { status: 404, .. }), "{error}");
     let error = client.latest("html404").map(drop).unwrap_err().to_string();
     assert!(!error.contains('\n'), "{error}");
     client.versions("x").map(drop).unwrap_err();
@@ -84,6 +85,48 @@ fn only_the_registrys_own_answer_proves_that_a_schema_is_missing() {
     let cached = Cached::new(Arc::new(played.client()));
     assert!(cached.writer(SchemaId(40403)).unwrap().is_none());
     cached.writer(SchemaId(7)).map(drop).unwrap_err();
+}
+
+#[test]
+fn only_a_registry_counts_as_one() {
+    let page = || "<!DOCTYPE html>\n<html><title>Log in</title></html>".to_owned();
+    let of = |answer: Answer| Played::start(move |_, _| answer.clone());
+    let level = json!({"compatibilityLevel": "NONE"}).to_string();
+    for (status, body) in [(200, level), refusal(40301), (403, page()), (401, String::new())] {
+        of((status, body.clone())).client().ping().unwrap_or_else(|error| panic!("{status} {body}: {error}"));
+    }
+    let other = (200, r#"{"status":"UP"}"#.to_owned());
+    for (status, body) in [(200, page()), (404, page()), (200, String::new()), other, refusal(404)] {
+        let played = of((status, body.clone()));
+        let error = played.client().ping().unwrap_err();
+        assert!(matches!(error, RegistryError::Foreign { status: told, .. } if told == status), "{body}: {error}");
+        let told = to_text(&error);
+        assert!(told.contains(&format!("the server at {} is not a schema registry", played.url)), "{told}");
+        assert!(told.contains("hint: correct [registry] url"), "{told}");
+    }
+    // What is down behind a proxy is not a wrong address.
+    let error = of((502, page())).client().ping().unwrap_err();
+    assert!(matches!(error, RegistryError::Answered { status: 502, .. }), "{error}");
+}
+
+#[test]
+fn a_host_does_not_start_with_a_page_in_place_of_a_registry() {
+    assert!(command(&quickstart(), &["build"]).output().unwrap().status.success());
+    let played = Played::start(|_, _| (200, "<html><title>Welcome</title></html>".to_owned()));
+    let app = tempfile::tempdir().unwrap();
+    std::fs::copy(quickstart().join("components/intake/intake.wasm"), app.path().join("intake.wasm")).unwrap();
+    let manifest = format!(
+        "[app]\nname = \"shop\"\ncomponents = [\"intake.wasm\"]\n[registry]\nurl = \"{}\"\nretries = 0\n",
+        played.url
+    );
+    std::fs::write(app.path().join("heddle.toml"), manifest).unwrap();
+    for arguments in [&["check"][..], &["run", "--until-idle"], &["schema", "list"]] {
+        let output = command(app.path(), arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let error = told(output);
+        assert!(error.contains("is not a schema registry: it answered 200: <html>"), "{arguments:?}: {error}");
+        assert!(error.contains("hint: correct [registry] url"), "{arguments:?}: {error}");
+    }
 }
 
 #[test]

@@ -77,7 +77,9 @@ enum Method<'a> {
 /// An answer of any status.
 struct Answer {
     status: u16,
+    /// The text of an answer that is not JSON becomes a JSON string.
     body: Value,
+    is_json: bool,
 }
 
 impl Answer {
@@ -89,6 +91,12 @@ impl Answer {
     /// the registry may also answer 404, without knowing.
     fn says_missing(&self) -> bool {
         self.status == 404 && matches!(self.error_code(), Some(40401..=40403))
+    }
+
+    /// Returns true if no registry gives such an answer. A registry answers in JSON, also what it refuses; a proxy in
+    /// front of one that is down may answer with any page.
+    fn is_foreign(&self) -> bool {
+        !self.is_json && self.status < 500
     }
 }
 
@@ -177,7 +185,8 @@ impl Client {
         let mut response = response.map_err(|e| Failed::of(&e))?;
         let status = response.status().as_u16();
         let text = response.body_mut().read_to_string().map_err(|e| Failed::of(&e))?;
-        Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
+        let body = serde_json::from_str(&text);
+        Ok(Answer { status, is_json: body.is_ok(), body: body.unwrap_or(Value::String(text)) })
     }
 
     fn with_headers<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
@@ -272,7 +281,18 @@ impl Client {
     }
 
     fn unexpected(&self, answer: &Answer) -> RegistryError {
+        if answer.is_foreign() {
+            return self.foreign(answer);
+        }
         RegistryError::Answered {
+            place: self.options.url.clone(),
+            status: answer.status,
+            message: message(&answer.body),
+        }
+    }
+
+    fn foreign(&self, answer: &Answer) -> RegistryError {
+        RegistryError::Foreign {
             place: self.options.url.clone(),
             status: answer.status,
             message: message(&answer.body),
@@ -361,8 +381,13 @@ impl Registry for Client {
     fn ping(&self) -> Result<(), RegistryError> {
         match self.request("/config", None) {
             Ok(answer) if answer.status >= 500 => Err(self.unexpected(&answer)),
+            Ok(answer) if answer.body["compatibilityLevel"].is_string() => Ok(()),
+            // Kafka's other services refuse unknown paths as a registry does, with the code 404.
+            Ok(answer) if answer.error_code().is_some_and(|code| code != 404) => Ok(()),
+            // Another service, a proxy or a login page.
+            Ok(answer) => Err(self.foreign(&answer)),
             // A registry that refuses this request still answers others.
-            Ok(_) | Err(RegistryError::Unauthorized { .. }) => Ok(()),
+            Err(RegistryError::Unauthorized { .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }

@@ -248,6 +248,16 @@ pub enum RegistryError {
         /// The message of the answer.
         message: String,
     },
+    /// The server is not a registry.
+    #[error("the server at {place} is not a schema registry: it answered {status}: {message}")]
+    Foreign {
+        /// Its location.
+        place: String,
+        /// The HTTP status.
+        status: u16,
+        /// The beginning of the answer.
+        message: String,
+    },
     /// The log that holds the embedded registry's topic failed.
     #[error("the registry's topic `{topic}` cannot be used: {cause}")]
     Log {
@@ -287,6 +297,7 @@ impl RegistryError {
             Self::Untrusted { .. } => "untrusted",
             Self::Refused { .. } => "refused",
             Self::Answered { .. } => "answered",
+            Self::Foreign { .. } => "foreign",
             Self::Log { .. } => "log",
             Self::Topic { .. } => "topic",
             Self::Store { .. } => "store",
@@ -301,6 +312,7 @@ impl Explain for RegistryError {
             | Self::Unauthorized { place, .. }
             | Self::Untrusted { place, .. }
             | Self::Answered { place, .. }
+            | Self::Foreign { place, .. }
             | Self::Store { place, .. } => place.clone(),
             Self::MayNotRegister { place, subject } => format!("the subject `{subject}` at {place}"),
             Self::Refused { subject, .. } => format!("contracts/{subject}.avsc"),
@@ -314,6 +326,9 @@ impl Explain for RegistryError {
         let remedy: &str = match self {
             Self::Unreachable { .. } | Self::Answered { .. } => {
                 "start the registry, or correct [registry] url (HEDDLE_REGISTRY_URL)"
+            }
+            Self::Foreign { .. } => {
+                "correct [registry] url (HEDDLE_REGISTRY_URL), with the path of the registry's API; a proxy or a login page in front of the registry answers like this, too"
             }
             Self::Unauthorized { remedy, .. } => remedy,
             Self::MayNotRegister { .. } => {
