@@ -1,12 +1,11 @@
 //! Files that are not components, or that request too much. They are refused with the cause, the place and a remedy, in
 //! bounded memory.
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
 
 use heddle::guest::Instance;
-use heddle_contract::section::{self, CONTRACT_BYTES_MAX, Contract};
+use heddle_contract::section::{self, CONTRACT_BYTES_MAX};
 use heddle_core::batch::OpenBatch;
 use heddle_core::event::{Offset, Partition, Record, Timestamp, TopicPartition};
 use heddle_core::policy::FailurePolicy;
@@ -14,6 +13,7 @@ use heddle_core::state::Stateless;
 use heddle_core::task::{Task, TaskSpec};
 
 use crate::support::guests::{self, Known};
+use crate::support::handmade::{self, HANDLER, component, parse, with_contract};
 use crate::support::measured;
 
 /// The maximum memory for a refusal: less than the size or the memory request of the large files below.
@@ -43,40 +43,6 @@ fn failed(app: &Path, arguments: &[&str]) -> Option<String> {
     (!ended.succeeded).then_some(ended.stderr)
 }
 
-/// A component with a handler of bytes, and with `inside` in its module.
-fn component(inside: &str) -> Vec<u8> {
-    let text = format!(
-        r#"(component
-            (core module $m
-                (memory (export "memory") 1)
-                (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0))
-                (func (export "handle") (param i32 i32))
-                {inside})
-            (core instance $i (instantiate $m))
-            (alias core export $i "memory" (core memory $memory))
-            (alias core export $i "realloc" (core func $realloc))
-            (alias core export $i "handle" (core func $body))
-            (func $handle (param "event" (list u8))
-                (canon lift (core func $body) (memory $memory) (realloc $realloc)))
-            (instance $on (export "handle" (func $handle)))
-            (export "heddle:component/on-in" (instance $on)))"#
-    );
-    with_contract(&wat::parse_str(text).unwrap())
-}
-
-/// Adds the contract of a component that handles bytes.
-fn with_contract(wasm: &[u8]) -> Vec<u8> {
-    let manifest =
-        "[component]\nname = \"hostile\"\nbuild = \"true\"\n\n[consumes.in]\n\n[limits]\nmemory = \"64MiB\"\n";
-    let contract = Contract {
-        component: section::Component { name: "hostile".to_owned(), manifest: manifest.to_owned() },
-        schemas: BTreeMap::new(),
-        names: heddle_contract::wit::Names::default(),
-        built_with: "a stranger".to_owned(),
-    };
-    section::embed(wasm, &contract).unwrap()
-}
-
 /// A component with `data` in place of a contract.
 fn with_section(data: &[u8]) -> Vec<u8> {
     let mut wasm = wat::parse_str("(component)").unwrap();
@@ -95,7 +61,7 @@ fn a_file_that_is_not_a_component_is_refused() {
         refused_bytes(b""),
         refused_bytes(&random),
         refused_bytes(&module),
-        refused_bytes(&with_contract(&module)),
+        refused_bytes(&with_contract(&module, "")),
         refused_bytes(&cut),
         refused_bytes(&with_section(b"\xff\0 garbage")),
         refused_bytes(&with_section(&vec![b'['; CONTRACT_BYTES_MAX])),
@@ -116,9 +82,7 @@ fn a_component_that_is_too_large_is_refused_before_it_is_compiled() {
         refused_bytes(&component(&"(func)".repeat(100_000))),
         refused_bytes(&component(&function(3))),
         refused_bytes(&component(&function(1).repeat(40))),
-        refused_bytes(&with_contract(
-            &wat::parse_str(format!("(component {})", "(core module)".repeat(2_000))).unwrap(),
-        )),
+        refused_bytes(&with_contract(&parse(&format!("(component {})", "(core module)".repeat(2_000))), "")),
     ];
     insta::assert_snapshot!(messages.join("\n"));
 }
@@ -128,8 +92,8 @@ fn a_component_that_asks_for_too_much_or_does_not_start_is_refused() {
     let http = r#"(component (import "wasi:http/outgoing-handler@0.2.0" (instance (export "handle" (func)))))"#;
     let types = r#"(component (import "wasi:http/types@0.2.0" (instance (export "fields" (type (sub resource))))))"#;
     let messages = [
-        refused_bytes(&with_contract(&wat::parse_str(http).unwrap())),
-        refused_bytes(&with_contract(&wat::parse_str(types).unwrap())),
+        refused_bytes(&with_contract(&parse(http), "")),
+        refused_bytes(&with_contract(&parse(types), "")),
         refused_bytes(&component("(func $start (loop $again (br $again))) (start $start)")),
         refused_bytes(&component("(func $start unreachable) (start $start)")),
         refused_bytes(&component("(func $start (call $start)) (start $start)")),
@@ -184,7 +148,7 @@ fn types_and_names_out_of_proportion_are_refused() {
         format!("(component (import \"heddle:x/{}\" (func)))", "n".repeat(60_000)),
     ];
     let files = texts.iter().map(|text| wat::parse_str(text).unwrap()).chain([inside(900)]);
-    let messages = files.map(|file| refused_bytes(&with_contract(&file))).collect::<Vec<_>>();
+    let messages = files.map(|file| refused_bytes(&with_contract(&file, ""))).collect::<Vec<_>>();
     for message in &messages {
         assert!(message.starts_with("error: ") && message.len() < 2_000, "{} bytes: {message}", message.len());
     }
@@ -192,22 +156,8 @@ fn types_and_names_out_of_proportion_are_refused() {
 
 /// A component whose handler takes bytes and succeeds. `realloc` makes room for the bytes.
 fn takes_bytes(realloc: &str) -> Vec<u8> {
-    let text = format!(
-        r#"(component
-            (core module $m
-                (memory (export "memory") 1)
-                (func (export "realloc") (param i32 i32 i32 i32) (result i32) {realloc})
-                (func (export "handle") (param i32 i32) (result i32) (i32.const 0)))
-            (core instance $i (instantiate $m))
-            (alias core export $i "memory" (core memory $memory))
-            (alias core export $i "realloc" (core func $realloc))
-            (alias core export $i "handle" (core func $body))
-            (func $handle (param "event" (list u8)) (result (result (error string)))
-                (canon lift (core func $body) (memory $memory) (realloc $realloc)))
-            (instance $on (export "handle" (func $handle)))
-            (export "heddle:component/on-in" (instance $on)))"#
-    );
-    with_contract(&wat::parse_str(text).unwrap())
+    let text = handmade::text(HANDLER, "(param i32 i32) (result i32) (i32.const 0)", "", "");
+    with_contract(&parse(&text.replace("(result i32) (i32.const 64)", &format!("(result i32) {realloc}"))), "")
 }
 
 /// The function that makes room for a value runs on behalf of the host: it is bounded like a handler.
@@ -215,7 +165,7 @@ fn takes_bytes(realloc: &str) -> Vec<u8> {
 fn a_failed_allocation_fails_only_its_delivery() {
     let again = "(call 0 (local.get 0) (local.get 1) (local.get 2) (local.get 3))";
     for (realloc, kind) in [
-        ("(i32.const 16)", None),
+        ("(i32.const 64)", None),
         ("(loop $again (br $again)) (i32.const 0)", Some("deadline")),
         (again, Some("stack")),
         ("unreachable", Some("trap")),

@@ -29,6 +29,7 @@ mod json_schema;
 mod kafka_log;
 mod languages;
 mod machine;
+mod misbuilt;
 mod new;
 mod observed;
 mod offsets;

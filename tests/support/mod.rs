@@ -5,6 +5,7 @@ pub(crate) mod asked;
 pub(crate) mod build;
 pub(crate) mod conformance;
 pub(crate) mod guests;
+pub(crate) mod handmade;
 pub(crate) mod keeper;
 pub(crate) mod measured;
 pub(crate) mod registry;

@@ -11,6 +11,7 @@ use super::app::{self, Source};
 use super::inspect::Summary;
 use super::{open, report};
 use crate::build::{self, AppContracts};
+use crate::guest::Component;
 
 /// Build the app's components.
 #[derive(Debug, Args)]
@@ -62,7 +63,9 @@ impl Build {
         {
             let started = Instant::now();
             let Some((path, wasm)) = build_one(&contracts, source, self.wit_only)? else { continue };
-            let summary = Summary::of(&engine, &path.display().to_string(), &wasm)?.0;
+            let file = path.display().to_string();
+            Component::check(&engine, &file, &wasm)?;
+            let summary = Summary::of(&engine, &file, &wasm)?.0;
             if self.json {
                 println!("{}", serde_json::to_string(&summary)?);
             } else {

@@ -4,6 +4,8 @@ use heddle_contract::format::shape::{Enum, Shape, ShapeId, Shapes};
 use heddle_contract::wit::{EMPTY_CASE, NEVER_CASE, NULL_CASE};
 use wasmtime::component::{Type, types};
 
+use super::signature::text;
+
 /// Checks that a component's type has the given shape.
 ///
 /// # Errors
@@ -30,9 +32,9 @@ fn compare(shapes: &Shapes, shape: ShapeId, ty: &Type, path: &mut Vec<String>) -
                     step("{}", path, |path| compare(shapes, *key, name, path))?;
                     step("{}", path, |path| compare(shapes, *value, ty, path))
                 }
-                _ => differ(path, "the schema has a map"),
+                _ => differ(path, &other("a map", ty)),
             },
-            _ => differ(path, "the schema has a map"),
+            _ => differ(path, &other("a map", ty)),
         },
         (Shape::Option(inner), Type::Option(option)) => compare(shapes, *inner, &option.ty(), path),
         (Shape::Record(ours), Type::Record(record)) if !ours.fields.is_empty() => {
@@ -49,7 +51,11 @@ fn compare(shapes: &Shapes, shape: ShapeId, ty: &Type, path: &mut Vec<String>) -
             ours.cases.iter().zip(variant.cases()).try_for_each(|(case, other)| match (case.ty, &other.ty) {
                 (None, None) => Ok(()),
                 (Some(shape), Some(ty)) => step(&case.label, path, |path| compare(shapes, shape, ty, path)),
-                _ => differ(path, &format!("the case `{}` differs", case.label)),
+                (Some(_), None) => differ(path, &format!("the schema has a value in the case `{}`", case.label)),
+                (None, Some(ty)) => {
+                    let (label, ty) = (&case.label, text(ty));
+                    differ(path, &format!("the schema has no value in the case `{label}`, the component `{ty}`"))
+                }
             })
         }
         (shape, Type::Enum(e)) if single(shape).is_some() => {
@@ -62,14 +68,14 @@ fn compare(shapes: &Shapes, shape: ShapeId, ty: &Type, path: &mut Vec<String>) -
             let types = variant.cases().map(|case| case.ty).collect::<Vec<_>>();
             match types.split_last() {
                 Some((Some(Type::S32), rest)) if rest.iter().all(Option::is_none) => Ok(()),
-                _ => differ(path, "the schema has an open enum"),
+                _ => differ(path, &other("an open enum", ty)),
             }
         }
         (Shape::Enum(ours), Type::Enum(e)) if ours.unrecognized.is_none() => {
             let ours = ours.symbols.iter().map(|symbol| symbol.label.as_str()).collect::<Vec<_>>();
             names(path, "symbols", &ours, &symbols(e))
         }
-        (shape, _) => differ(path, &format!("the schema has {}", kind(shape))),
+        (shape, ty) => differ(path, &other(kind(shape), ty)),
     }
 }
 
@@ -109,6 +115,11 @@ fn names(path: &[String], what: &str, ours: &[&str], theirs: &[String]) -> Resul
 fn differ(path: &[String], what: &str) -> Result<(), String> {
     let place = if path.is_empty() { "the value itself".to_owned() } else { format!("`{}`", path.join(".")) };
     Err(format!("at {place}, {what}"))
+}
+
+/// The message for a type of another kind than the schema's.
+fn other(ours: &str, theirs: &Type) -> String {
+    format!("the schema has {ours}, the component `{}`", text(theirs))
 }
 
 fn kind(shape: &Shape) -> &'static str {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use heddle_contract::format::shape::Shapes;
 use heddle_core::fault::bounded;
-use wasmtime::component::types::{ComponentFunc, ComponentInstance, ComponentItem};
+use wasmtime::component::types::{ComponentInstance, ComponentItem};
 use wasmtime::component::{Linker, Type};
 
 use super::host::Host;
-use super::imports::{Emitter, PartCodec, RUNTIME, RUNTIME_FUNCTIONS, RUNTIME_VERSION, runtime};
+use super::imports::{Emitter, PartCodec, RUNTIME, RUNTIME_VERSION, runtime};
 use super::loader::Loader;
+use super::signature::{HEADERS, RUNTIME_FUNCTIONS, Signature, text};
 use super::stores::StoreAccess;
 use super::tables::TableAccess;
 use super::{LoadError, check, wasi};
@@ -18,7 +19,7 @@ use super::{LoadError, check, wasi};
 /// The maximum size of an import's name in a message, in bytes.
 const NAME_BYTES_SHOWN: usize = 200;
 
-type Functions = BTreeMap<String, ComponentFunc>;
+type Functions = BTreeMap<String, Signature>;
 
 impl Loader<'_> {
     /// Refuses imports that are not granted, and compares the granted ones with their schemas.
@@ -35,17 +36,14 @@ impl Loader<'_> {
             let functions = self.functions(&instance);
             let has_resources =
                 instance.exports(&self.engine.wasmtime).any(|(_, item)| matches!(item.ty, ComponentItem::Resource(_)));
-            let shared = |(interface, offered): &(&str, &[&str])| {
-                import == runtime(interface) && functions.keys().all(|name| offered.contains(&name.as_str()))
-            };
-            if (functions.is_empty() && !has_resources)
-                || RUNTIME_FUNCTIONS.iter().any(shared)
-                || wasi::interface(import).is_some()
-            {
+            if (functions.is_empty() && !has_resources) || wasi::interface(import).is_some() {
                 // An interface of types only gives no power, and an empty one little.
                 continue;
             }
-            if let Some(emitter) = emitters.iter().find(|emitter| emitter.interface == import) {
+            let shared = RUNTIME_FUNCTIONS.iter().find(|(interface, _)| import == runtime(interface));
+            if let Some((interface, offered)) = shared {
+                self.check_shared(interface, offered, &functions)?;
+            } else if let Some(emitter) = emitters.iter().find(|emitter| emitter.interface == import) {
                 self.check_emitter(emitter, &functions)?;
             } else if let Some(store) = stores.iter().find(|store| store.interface == import) {
                 self.check_store(store, &functions)?;
@@ -71,29 +69,42 @@ impl Loader<'_> {
 
     fn functions(&self, instance: &ComponentInstance) -> Functions {
         let functions = instance.exports(&self.engine.wasmtime).filter_map(|(name, item)| match item.ty {
-            ComponentItem::ComponentFunc(function) => Some((name.to_owned(), function)),
+            ComponentItem::ComponentFunc(function) => Some((name.to_owned(), Signature::of(&function))),
             _ => None,
         });
         functions.collect()
     }
 
-    fn check_emitter(&self, emitter: &Emitter, functions: &Functions) -> Result<(), LoadError> {
+    /// Compares what a component imports of `heddle:runtime` with what the host offers.
+    fn check_shared(&self, interface: &str, offered: &[(&str, &str)], functions: &Functions) -> Result<(), LoadError> {
         for (name, function) in functions {
-            let params = function.params().map(|(_, ty)| ty).collect::<Vec<_>>();
-            if let ("delete", [key]) = (name.as_str(), params.as_slice()) {
-                same_key(&emitter.key, key).map_err(|what| self.other_contract(&emitter.topic, &what))?;
-                continue;
-            }
-            if let Some(value) = params.first() {
-                same_emitted(&emitter.value, value).map_err(|what| self.other_contract(&emitter.topic, &what))?;
-            }
-            match params.get(1) {
-                Some(Type::Option(key)) => {
-                    same_key(&emitter.key, &key.ty()).map_err(|what| self.other_contract(&emitter.topic, &what))?;
+            let what = match offered.iter().find(|(known, _)| name == known) {
+                Some((_, expected)) if function.text() == *expected => continue,
+                Some((_, expected)) => function.differs(name, expected),
+                None => no_such(name, function, "the interface"),
+            };
+            return Err(self.differs(format!("interface `{}`: {what}", runtime(interface))));
+        }
+        Ok(())
+    }
+
+    fn check_emitter(&self, emitter: &Emitter, functions: &Functions) -> Result<(), LoadError> {
+        let key = |ty: &Type| same_key(&emitter.key, ty);
+        let value = |ty: &Type| same_emitted(&emitter.value, ty);
+        for (name, function) in functions {
+            let nothing = function.returns_nothing();
+            let same = match (name.as_str(), function.params.as_slice()) {
+                ("send", [v]) if nothing => value(v),
+                ("send-with", [v, Type::Option(k), headers]) if nothing && text(headers) == HEADERS => {
+                    value(v).and_then(|()| key(&k.ty()))
                 }
-                Some(_) => return Err(self.other_contract(&emitter.topic, "its key is not optional")),
-                None => {}
-            }
+                ("delete", [k]) if nothing => key(k),
+                ("send", _) => Err(function.differs(name, "func(<value>)")),
+                ("send-with", _) => Err(function.differs(name, &format!("func(<value>, option<<key>>, {HEADERS})"))),
+                ("delete", _) => Err(function.differs(name, "func(<key>)")),
+                _ => Err(no_such(name, function, "an emitter")),
+            };
+            same.map_err(|what| self.other_contract(&emitter.topic, &what))?;
         }
         Ok(())
     }
@@ -102,19 +113,18 @@ impl Loader<'_> {
         let key = |ty: &Type| same_key(&store.key, ty);
         let value = |ty: &Type| check::same(store.value.shapes(), store.value.shapes().root(), ty);
         for (name, function) in functions {
-            let params = function.params().map(|(_, ty)| ty).collect::<Vec<_>>();
-            let results = function.results().collect::<Vec<_>>();
-            let same = match (name.as_str(), params.as_slice(), results.as_slice()) {
+            let same = match (name.as_str(), function.params.as_slice(), function.results.as_slice()) {
+                _ if function.is_async() => Err(no_such(name, function, "a store")),
                 ("get", [k], [Type::Option(v)]) => key(k).and_then(|()| value(&v.ty())),
                 ("put", [k, v], []) => key(k).and_then(|()| value(v)),
                 ("delete", [k], []) => key(k),
-                ("scan", params, results) => same_scan(&store.key, params, results, &value),
-                _ => Err("a store has no such function".to_owned()),
+                ("scan", ..) => same_scan(&store.key, function, &value),
+                ("get", ..) => Err(function.differs(name, "func(<key>) -> option<<value>>")),
+                ("put", ..) => Err(function.differs(name, "func(<key>, <value>)")),
+                ("delete", ..) => Err(function.differs(name, "func(<key>)")),
+                _ => Err(no_such(name, function, "a store")),
             };
-            same.map_err(|what| LoadError::OtherContract {
-                component: self.name.to_owned(),
-                what: format!("store `{}`, `{name}`: {what}", store.name),
-            })?;
+            same.map_err(|what| self.differs(format!("store `{}`, `{name}`: {what}", store.name)))?;
         }
         Ok(())
     }
@@ -124,17 +134,14 @@ impl Loader<'_> {
         let shapes = table.value.as_ref().map(|typed| &*typed.shapes).or(text.as_ref());
         let value = |ty: &Type| same_value(shapes, ty);
         for (name, function) in functions {
-            let params = function.params().map(|(_, ty)| ty).collect::<Vec<_>>();
-            let results = function.results().collect::<Vec<_>>();
-            let same = match (name.as_str(), params.as_slice(), results.as_slice()) {
+            let same = match (name.as_str(), function.params.as_slice(), function.results.as_slice()) {
+                _ if function.is_async() => Err(no_such(name, function, "a table")),
                 ("get", [k], [Type::Option(v)]) => same_key(&table.key, k).and_then(|()| value(&v.ty())),
-                ("scan", params, results) => same_scan(&table.key, params, results, &value),
-                _ => Err("a table has no such function".to_owned()),
+                ("scan", ..) => same_scan(&table.key, function, &value),
+                ("get", ..) => Err(function.differs(name, "func(<key>) -> option<<value>>")),
+                _ => Err(no_such(name, function, "a table")),
             };
-            same.map_err(|what| LoadError::OtherContract {
-                component: self.name.to_owned(),
-                what: format!("table `{}`, `{name}`: {what}", table.name),
-            })?;
+            same.map_err(|what| self.differs(format!("table `{}`, `{name}`: {what}", table.name)))?;
         }
         Ok(())
     }
@@ -148,7 +155,11 @@ impl Loader<'_> {
     }
 
     pub(super) fn other_contract(&self, topic: &str, what: &str) -> LoadError {
-        LoadError::OtherContract { component: self.name.to_owned(), what: format!("topic `{topic}`: {what}") }
+        self.differs(format!("topic `{topic}`: {what}"))
+    }
+
+    fn differs(&self, what: String) -> LoadError {
+        LoadError::OtherContract { component: self.name.to_owned(), what }
     }
 
     fn not_granted(&self, import: &str) -> LoadError {
@@ -172,6 +183,11 @@ impl Loader<'_> {
             _ if import.starts_with("wasi:") => {
                 "build it without WASI: a component has no files, clock, network or environment".to_owned()
             }
+            _ if import.starts_with(RUNTIME) => {
+                format!(
+                    "build it with the version of Heddle that runs it, which has {RUNTIME_VERSION} of these interfaces"
+                )
+            }
             _ => {
                 let offered = RUNTIME_FUNCTIONS.map(|(interface, _)| format!("{RUNTIME}{interface}")).join(", ");
                 format!(
@@ -187,7 +203,10 @@ fn same_value(shapes: Option<&Shapes>, ty: &Type) -> Result<(), String> {
     match shapes {
         Some(shapes) => check::same(shapes, shapes.root(), ty),
         None if matches!(ty, Type::List(list) if list.ty() == Type::U8) => Ok(()),
-        None => Err("the topic has no schema, so its values are bytes".to_owned()),
+        None => {
+            let what = "the topic has no schema, so its values are `list<u8>`";
+            Err(format!("{what}, the component has `{}`", text(ty)))
+        }
     }
 }
 
@@ -202,15 +221,16 @@ fn same_emitted(codec: &PartCodec, ty: &Type) -> Result<(), String> {
 /// Checks that a function is the `scan` of a store or table.
 fn same_scan(
     codec: &PartCodec,
-    params: &[Type],
-    results: &[Type],
+    function: &Signature,
     value: &impl Fn(&Type) -> Result<(), String>,
 ) -> Result<(), String> {
     if matches!(codec, PartCodec::Schema(_)) {
         return Err("its keys have a schema, and so no `scan`".to_owned());
     }
-    let ([prefix, Type::Option(after), Type::U32], [Type::List(entries)]) = (params, results) else {
-        return Err("it takes a prefix, a key to begin after and a limit, and returns entries".to_owned());
+    let differs = || function.differs("scan", "func(<key>, option<<key>>, u32) -> list<tuple<<key>, <value>>>");
+    let ([prefix, Type::Option(after), Type::U32], [Type::List(entries)]) = (&*function.params, &*function.results)
+    else {
+        return Err(differs());
     };
     let key = |ty: &Type| same_key(codec, ty);
     if let Type::Tuple(entry) = entries.ty()
@@ -218,7 +238,13 @@ fn same_scan(
     {
         return [prefix, &after.ty(), k].into_iter().try_for_each(key).and_then(|()| value(v));
     }
-    Err("an entry is a key and a value".to_owned())
+    Err(differs())
+}
+
+/// The message for a function that an interface does not have.
+fn no_such(name: &str, function: &Signature, who: &str) -> String {
+    let name = bounded(name.to_owned(), NAME_BYTES_SHOWN);
+    format!("the component has `{name}: {}`, and {who} has no such function", function.text())
 }
 
 fn same_key(codec: &PartCodec, ty: &Type) -> Result<(), String> {
@@ -226,8 +252,8 @@ fn same_key(codec: &PartCodec, ty: &Type) -> Result<(), String> {
         (PartCodec::Schema(framed), ty) => same_typed_key(framed.shapes(), ty),
         (PartCodec::String, Type::String) => Ok(()),
         (PartCodec::Bytes, Type::List(list)) if list.ty() == Type::U8 => Ok(()),
-        (PartCodec::String, _) => Err("its keys are strings".to_owned()),
-        (PartCodec::Bytes, _) => Err("its keys are bytes".to_owned()),
+        (PartCodec::String, ty) => Err(format!("its keys are strings, the component has `{}`", text(ty))),
+        (PartCodec::Bytes, ty) => Err(format!("its keys are bytes, the component has `{}`", text(ty))),
     }
 }
 

@@ -20,9 +20,6 @@ use super::random;
 pub(super) const RUNTIME: &str = "heddle:runtime/";
 /// The version of that package in this host.
 pub(super) const RUNTIME_VERSION: &str = "0.1.0";
-/// The interfaces of the package with their functions.
-pub(super) const RUNTIME_FUNCTIONS: [(&str, &[&str]); 3] =
-    [("context", &["current"]), ("log", &["write"]), ("random", &["next-u64", "bytes"])];
 
 /// A topic that a component may emit to.
 #[derive(Clone)]

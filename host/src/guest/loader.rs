@@ -22,6 +22,7 @@ use super::component::{Framing, Handler, Typed};
 use super::engine::Engine;
 use super::identify::Identify;
 use super::imports::{Emitter, Frame, Framed, PartCodec};
+use super::signature::{HANDLED, Signature, text};
 use super::stores::StoreAccess;
 use super::tables::TableAccess;
 
@@ -191,34 +192,43 @@ impl Loader<'_> {
             export: interface.clone(),
             topic: topic.to_owned(),
         };
-        let params = self.export(&interface).ok_or_else(missing)?.params().map(|(_, ty)| ty).collect::<Vec<_>>();
+        let function = Signature::of(&self.export(&interface).ok_or_else(missing)?);
+        let differs = |expected: &str| self.other_contract(topic, &function.differs("handle", expected));
         let value = self.typed(&value_subject(topic))?;
         value.as_ref().map_or(Ok(()), |typed| self.is_named_on(wire, topic, &typed.schema))?;
-        let Some(first) = params.first() else { return Err(missing()) };
-        let is_text = consumes.format == ValueFormat::Text;
-        let text = is_text.then(Shapes::text);
-        let shapes = value.as_ref().map(|typed| &*typed.shapes).or(text.as_ref());
-        match (consumes.tombstones, first) {
-            (Tombstones::Handle, Type::Option(some)) => self.compare(shapes, &some.ty(), topic)?,
-            (Tombstones::Handle, _) => {
-                let what = "its handler takes tombstones, so the value is an option";
-                return Err(self.other_contract(topic, what));
-            }
-            _ => self.compare(shapes, first, topic)?,
-        }
         let key = match &consumes.key {
             Some(KeyType::Bytes | KeyType::String) => None,
             _ => self.typed(&key_subject(topic))?,
         };
-        match (&key, params.get(1)) {
-            (None, None) => {}
-            (Some(key), Some(Type::Option(ty))) => self.compare_typed_key(&key.shapes, &ty.ty(), topic)?,
-            (Some(_), _) => {
-                return Err(self.other_contract(topic, "its keys have a schema, which the handler does not take"));
+        let params = if key.is_some() { "<value>, option<<key>>" } else { "<value>" };
+        let expected = format!("func({params}) -> {HANDLED}");
+        let Some(first) = function.params.first().filter(|_| function.returns(HANDLED)) else {
+            return Err(differs(&expected));
+        };
+        let is_text = consumes.format == ValueFormat::Text;
+        let of_text = is_text.then(Shapes::text);
+        let shapes = value.as_ref().map(|typed| &*typed.shapes).or(of_text.as_ref());
+        match (consumes.tombstones, first) {
+            (Tombstones::Handle, Type::Option(some)) => self.compare(shapes, &some.ty(), topic)?,
+            (Tombstones::Handle, other) => {
+                let what = "its handler takes tombstones, so the value is an option, the component has";
+                return Err(self.other_contract(topic, &format!("{what} `{}`", text(other))));
             }
-            (None, Some(_)) => {
-                return Err(self.other_contract(topic, "its keys have no schema, and the handler takes a typed key"));
+            _ => self.compare(shapes, first, topic)?,
+        }
+        match (&key, &function.params[1..]) {
+            (None, []) => {}
+            (Some(key), [Type::Option(ty)]) => self.compare_typed_key(&key.shapes, &ty.ty(), topic)?,
+            (Some(_), []) => {
+                return Err(
+                    self.other_contract(topic, "its keys have a schema, and the component's `handle` takes no key")
+                );
             }
+            (Some(_), [key]) => {
+                let what = "its key is an option, the component has";
+                return Err(self.other_contract(topic, &format!("{what} `{}`", text(key))));
+            }
+            _ => return Err(differs(&expected)),
         }
         let schema = value.as_ref().map(|typed| &typed.schema);
         let id = consumes.id.as_ref().map(|id| Identify::of(topic, schema, id)).transpose();

@@ -25,6 +25,7 @@ mod loader;
 mod lookup;
 mod random;
 mod schemas;
+mod signature;
 mod start;
 mod stores;
 mod tables;
@@ -145,7 +146,8 @@ impl Explain for LoadError {
             Self::NoHandler { topic, .. } => format!(
                 "write the handler, or remove [consumes.\"{topic}\"] from component.toml, and run `heddle build`"
             ),
-            Self::Contract { .. } | Self::OtherContract { .. } => "run `heddle build`".to_owned(),
+            Self::Contract { .. } => "run `heddle build`".to_owned(),
+            Self::OtherContract { .. } => "build it with `heddle build`, from the WIT in its folder `wit`".to_owned(),
         })
     }
 
