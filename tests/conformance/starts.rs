@@ -130,8 +130,10 @@ pub(crate) fn positions_are_set_while_nobody_is_in_the_group(harness: &dyn Harne
     assert_eq!(texts(&records), ["3", "4", "5"]);
     client.member.commit(&after(&records)).unwrap();
     let refused = log.set_committed(&group, &wanted).unwrap_err();
-    let LogError::GroupActive { group: told, members: 1 } = &refused else { panic!("{refused}") };
-    assert_eq!(*told, group);
+    let LogError::GroupActive { group: told, members } = &refused else { panic!("{refused}") };
+    assert_eq!((told, members), (&group, &log.members(&group).unwrap()));
+    let [name] = members.as_slice() else { panic!("{members:?}") };
+    assert!(refused.to_string().contains(&format!("`{name}`")), "{refused}");
     let committed = log.committed(&group, &sources).unwrap();
     assert_eq!(committed.into_values().collect::<Vec<_>>(), [Offset(3), Offset(3)]);
     client.member.leave().unwrap();

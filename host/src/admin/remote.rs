@@ -236,6 +236,11 @@ impl Groups for Remote {
         Ok(positions(places).collect())
     }
 
+    fn set_committed(&self, _: &str, _: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
+        let why = Explained::new("a running host owns this log").at(format_args!("the host at {}", self.address));
+        Err(LogError::Hindered(why.hint("stop the host first")))
+    }
+
     fn join(&self, _: &MemberOptions) -> Result<Box<dyn Member>, LogError> {
         Err(LogError::Invalid("a group cannot be joined through another host".to_owned()))
     }

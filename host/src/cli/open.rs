@@ -72,11 +72,15 @@ pub(super) fn telemetry(folder: &Path, app: &App) -> Result<(Telemetry, Option<J
     Ok((telemetry, Some(exporter.context("cannot start the thread that exports spans")?)))
 }
 
-/// Opens the log in this process.
+/// Opens the log in this process. A running host that owns it is named.
 pub(super) fn own_log(folder: &Path, app: &App) -> Result<Arc<dyn Log>> {
     Ok(match &app.log {
         app::Log::Kafka(kafka) => Arc::new(KafkaLog::connect(&kafka.bootstrap, &kafka.options)?),
-        app::Log::Embedded => embedded(folder, app, EmbeddedOptions::default())?,
+        app::Log::Embedded => embedded(folder, app, EmbeddedOptions::default()).map_err(|error| {
+            let Some(host) = host(folder, app) else { return error };
+            let owned = Explained::new("a running host owns the embedded log");
+            error.context(owned.at(format_args!("the host at {}", host.place())).hint("stop the host first"))
+        })?,
     })
 }
 

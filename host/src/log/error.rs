@@ -43,12 +43,12 @@ pub enum LogError {
     #[error("the transaction must be aborted: {0}")]
     Refused(OnArrival),
     /// The group has members, which own its positions.
-    #[error("the group `{group}` is active: it has {members} members")]
+    #[error("the group `{group}` is active: its members are {}", named(members))]
     GroupActive {
         /// The group.
         group: String,
-        /// The number of its members.
-        members: usize,
+        /// The names of its members.
+        members: Vec<String>,
     },
     /// An option, name or number that is not valid for the log.
     #[error("{0}")]
@@ -71,6 +71,22 @@ impl Explain for LogError {
             Self::Unreachable(_) => Some(reach.to_owned()),
             _ => None,
         }
+    }
+}
+
+/// The most members that a message names.
+const MEMBERS_SHOWN: usize = 4;
+
+/// The names of a group's members for a message.
+pub(crate) fn named(members: &[String]) -> String {
+    let mut names = members.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>();
+    let more = names.len().saturating_sub(MEMBERS_SHOWN);
+    names.truncate(MEMBERS_SHOWN);
+    match (names.is_empty(), more) {
+        // They have left since.
+        (true, _) => "not known".to_owned(),
+        (false, 0) => names.join(", "),
+        (false, more) => format!("{} and {more} more", names.join(", ")),
     }
 }
 

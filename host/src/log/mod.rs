@@ -17,6 +17,7 @@ pub mod kafka;
 mod rights;
 mod whole;
 
+pub(crate) use error::named;
 pub use error::{LogError, OnArrival, RefusedRecord};
 pub use rights::{Operation, Resource, Right};
 pub use whole::{read_partition_until, read_until, read_whole};
@@ -167,7 +168,7 @@ pub trait Groups: Send + Sync {
 
 /// The error of a log that belongs to another process.
 fn owner_only() -> LogError {
-    LogError::Invalid("a running host owns this log: stop the host first".to_owned())
+    LogError::Invalid("another process owns this log".to_owned())
 }
 
 /// The time between two checks for the end of a commit, if there is nothing else to do.

@@ -67,7 +67,8 @@ impl EmbeddedMember {
                     None => {}
                 }
             }
-            state.members.insert(id, Seated { group: options.group.clone(), fenced: fenced.clone() });
+            let name = options.instance_id.as_ref().unwrap_or(&options.transactional_id).clone();
+            state.members.insert(id, Seated { group: options.group.clone(), name, fenced: fenced.clone() });
             state.producers.insert(options.transactional_id.clone(), id);
             let group = state.groups.entry(options.group.clone()).or_default();
             group.join(id, options.instance_id.clone(), consumed, &replaced);

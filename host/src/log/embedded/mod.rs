@@ -174,6 +174,14 @@ impl Log for EmbeddedLog {
 }
 
 impl Groups for EmbeddedLog {
+    fn members(&self, group: &str) -> Result<Vec<String>, LogError> {
+        let state = lock(&self.0.state);
+        let names = state.members.values().filter(|member| member.group == group).map(|member| member.name.clone());
+        let mut names = names.collect::<Vec<_>>();
+        names.sort_unstable();
+        Ok(names)
+    }
+
     fn committed(
         &self,
         group: &str,
@@ -193,8 +201,8 @@ impl Groups for EmbeddedLog {
     fn set_committed(&self, group: &str, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
         let places = positions.iter().map(|(source, offset)| Ok((self.0.partition(source)?, *offset)));
         let places = places.collect::<Result<Vec<_>, LogError>>()?;
-        let nobody = || match lock(&self.0.state).members.values().filter(|member| member.group == group).count() {
-            0 => Ok(()),
+        let nobody = || match self.members(group)? {
+            members if members.is_empty() => Ok(()),
             members => Err(LogError::GroupActive { group: group.to_owned(), members }),
         };
         self.0.write(Outgoing::default(), Some((group, places)), nobody).map(|_| ())

@@ -82,6 +82,8 @@ pub(super) struct State {
 /// A member, as seen by others that may fence it.
 pub(super) struct Seated {
     pub(super) group: String,
+    /// Its `instance_id`, or else its transactional id.
+    pub(super) name: String,
     pub(super) fenced: Arc<AtomicBool>,
 }
 

@@ -40,7 +40,9 @@ impl EmbeddedWriter {
                 group.leave(old);
             }
             // An empty name stands for no group.
-            state.members.insert(id, Seated { group: String::new(), fenced: fenced.clone() });
+            state
+                .members
+                .insert(id, Seated { group: String::new(), name: transactional_id.to_owned(), fenced: fenced.clone() });
             state.producers.insert(transactional_id.to_owned(), id);
             shared.changed.notify_all();
             id

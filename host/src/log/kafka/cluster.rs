@@ -176,9 +176,9 @@ impl Cluster {
     pub(super) fn set_committed(&self, group: &str, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
         let what = format!("setting the positions of group `{group}`");
         let failed = |error: KafkaError| request_error(&error, &what);
-        let members = self.members(group)?.len();
-        let active = |members: usize| LogError::GroupActive { group: group.to_owned(), members };
-        if members > 0 {
+        let members = self.members(group)?;
+        let active = |members: Vec<String>| LogError::GroupActive { group: group.to_owned(), members };
+        if !members.is_empty() {
             return Err(active(members));
         }
         let consumer: BaseConsumer<Report> =
@@ -187,7 +187,7 @@ impl Cluster {
         patiently(|| match consumer.commit(&list, CommitMode::Sync) {
             Err(KafkaError::ConsumerCommit(
                 Code::UnknownMemberId | Code::IllegalGeneration | Code::RebalanceInProgress,
-            )) => Err(active(self.members(group)?.len())),
+            )) => Err(active(self.members(group)?)),
             done => done.map_err(failed),
         })
     }
