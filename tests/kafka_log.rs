@@ -50,7 +50,7 @@ fn record(topic: &str, partition: i32, value: impl Into<Bytes>) -> NewRecord {
     }
 }
 
-fn member_options(name: &str, topic: &str) -> MemberOptions {
+pub(crate) fn member_options(name: &str, topic: &str) -> MemberOptions {
     MemberOptions {
         group: format!("{name}-group"),
         topics: vec![topic.into()],
@@ -74,7 +74,7 @@ fn until<T>(what: &str, mut wanted: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-fn assigned(member: &mut dyn Member) -> Vec<TopicPartition> {
+pub(crate) fn assigned(member: &mut dyn Member) -> Vec<TopicPartition> {
     until("an assignment", || match member.poll(POLL).unwrap() {
         Polled::Assigned(partitions) => {
             member.resume(&partitions).unwrap();

@@ -6,9 +6,11 @@ use std::path::Path;
 use anyhow::Result;
 use clap::Args;
 use heddle_core::event::Topic;
+use heddle_core::explain::Explained;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
+use super::stop::stop_signal;
 use super::{app, counted, dlq, open};
 use crate::repartition::{Job, Kind, Plan, RepartitionError, TopicPlan};
 use crate::runtime::{KnownTopics, LOOK_EVERY, partition_counts, task_spec};
@@ -72,12 +74,13 @@ impl Repartition {
 }
 
 fn carry_out(job: &Job<'_>, plan: &Plan) -> Result<()> {
+    let shutdown = stop_signal()?;
     let style = ProgressStyle::with_template("{bar:30} {percent}%  {pos} of {len} records  {elapsed}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::new(plan.steps()).with_style(style);
     let done = job.carry_out(plan, &mut |read| {
         bar.set_position(read);
-        ControlFlow::Continue(())
+        if shutdown.is_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     bar.finish_and_clear();
     done.map_err(failed)
@@ -88,7 +91,10 @@ fn failed(error: RepartitionError) -> anyhow::Error {
     match error {
         RepartitionError::Log(error) => error.into(),
         RepartitionError::Refused(why) => why.into(),
-        other @ RepartitionError::Interrupted => other.into(),
+        other @ RepartitionError::Interrupted => {
+            let hint = "run the command again: it finishes the move, and no host runs the component until then";
+            Explained::new(other.to_string()).hint(hint).into()
+        }
     }
 }
 

@@ -27,7 +27,7 @@ use heddle_core::partitioner::partition_of;
 use heddle_core::task::TaskSpec;
 use thiserror::Error;
 
-use crate::log::{Log, LogError, Start, read_partition_until};
+use crate::log::{Log, LogError, Start, named, read_partition_until};
 use crate::runtime::{KnownTopics, Move, PartitionCounts, partition_counts};
 
 /// The reason why state was not moved, by remedy.
@@ -131,17 +131,16 @@ impl Job<'_> {
     /// If the state must not be moved, or the log fails.
     pub fn look(&self) -> Result<Option<Plan>, RepartitionError> {
         self.refuse_members()?;
-        let counts = partition_counts(self.log.topics()?);
-        let begun = self.known.begun_move(&self.spec.component)?;
-        let resumed = begun.is_some();
-        let note = match begun {
-            Some(note) => note,
-            None => match self.new_note(&counts)? {
-                Some(note) => note,
-                None => return Ok(None),
-            },
-        };
+        let Some((note, resumed)) = self.note()? else { return Ok(None) };
         scan::plan(self, note, resumed).map(Some)
+    }
+
+    /// The note of an interrupted move, with `true`, or of one that begins now. `None`: there is nothing to move.
+    fn note(&self) -> Result<Option<(Move, bool)>, RepartitionError> {
+        Ok(match self.known.begun_move(&self.spec.component)? {
+            Some(begun) => Some((begun, true)),
+            None => self.new_note(&partition_counts(self.log.topics()?))?.map(|note| (note, false)),
+        })
     }
 
     /// Moves the state. `tell` is called with the number of records read, of [`Plan::steps`], and may interrupt.
@@ -196,7 +195,7 @@ impl Job<'_> {
             return Ok(());
         }
         Err(refused(
-            format!("the component `{}` runs: its group has {} members", self.spec.component, members.len()),
+            format!("the component `{}` runs: its group has the members {}", self.spec.component, named(&members)),
             format!("the consumer group `{}`", self.group),
             "stop all hosts that run the component; one that has stopped counts until its session is over",
         ))

@@ -57,11 +57,12 @@ pub(super) fn carry_out(job: &Job<'_>, plan: &Plan, tell: Tell<'_>) -> Result<()
     // Fences another process that moves this state.
     let writer = log.writer(&format!("{component}-repartition"))?;
     let mut batches = Batches { writer, records: vec![], bytes: 0, read: 0, tell };
-    if job.known.begun_move(component)?.is_some() != plan.resumed {
+    // An old plan would bring old values back.
+    if job.note()? != Some((note.clone(), plan.resumed)) {
         return Err(refused(
-            format!("another process moves the state of `{component}`"),
-            "another `heddle topics repartition`",
-            "wait until it has ended",
+            format!("the state of `{component}` has changed since the move was planned"),
+            "another `heddle topics repartition`, or a host that ran meanwhile",
+            "run the command again when it has ended",
         ));
     }
     batches.writer.write(&[job.known.move_record(component, Some(note))])?;
