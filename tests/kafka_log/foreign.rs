@@ -1,6 +1,8 @@
 //! Records and positions of other clients, which do not write text where Kafka expects it.
 
 use std::collections::BTreeMap;
+use std::ffi::{CStr, CString, c_void};
+use std::ptr;
 
 use bytes::Bytes;
 use heddle::log::kafka::KafkaLog;
@@ -9,17 +11,73 @@ use heddle_core::event::{Header, Offset};
 use heddle_fixtures::kafka;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
-use rdkafka::message::{Header as RdHeader, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::{BaseProducer, Producer as _};
 use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka_sys as native;
 
 use super::{PATIENCE, POLL, assigned, connect, create, member_options, read_all, record, until};
 
-/// A text that is none. rdkafka only passes its bytes on.
+/// Bytes that are not UTF-8. rdkafka takes only text for names and metadata, so these tests call librdkafka itself.
+const NOT_TEXT: &CStr = c"t\xff\xc3";
+
+/// Sends a record with these headers. A `None` is a header without a value.
 #[allow(unsafe_code)] // rdkafka takes nothing but text
-fn not_text() -> String {
-    // SAFETY: the text is only copied, as bytes, and nobody looks at its characters.
-    unsafe { String::from_utf8_unchecked(vec![b't', 0xff, 0xc3]) }
+fn send_with_headers(producer: &BaseProducer, topic: &CStr, headers: [(&CStr, Option<&[u8]>); 3]) {
+    use native::rd_kafka_vtype_t::{
+        RD_KAFKA_VTYPE_END as END, RD_KAFKA_VTYPE_HEADER as HEADER, RD_KAFKA_VTYPE_MSGFLAGS as FLAGS,
+        RD_KAFKA_VTYPE_TOPIC as TOPIC, RD_KAFKA_VTYPE_VALUE as VALUE,
+    };
+    let value = b"value".as_slice();
+    let [first, second, third] = headers.map(|(name, value)| {
+        let bytes = value.map_or(ptr::null(), <[u8]>::as_ptr);
+        (name.as_ptr(), bytes.cast::<c_void>(), value.map_or(0, <[u8]>::len).cast_signed())
+    });
+    // SAFETY: the client lives as long as the producer is borrowed. Each tag is followed by the arguments that it asks
+    // for, in its types, and the last tag ends the list. Names are terminated, sizes are those of the bytes, and
+    // librdkafka copies all of them before it returns.
+    let code = unsafe {
+        native::rd_kafka_producev(
+            producer.client().native_ptr(),
+            TOPIC,
+            topic.as_ptr(),
+            FLAGS,
+            native::RD_KAFKA_MSG_F_COPY,
+            VALUE,
+            value.as_ptr().cast::<c_void>(),
+            value.len(),
+            HEADER,
+            first.0,
+            first.1,
+            first.2,
+            HEADER,
+            second.0,
+            second.1,
+            second.2,
+            HEADER,
+            third.0,
+            third.1,
+            third.2,
+            END,
+        )
+    };
+    assert_eq!(RDKafkaErrorCode::from(code), RDKafkaErrorCode::NoError);
+}
+
+/// Sets the metadata of the list's only element.
+#[allow(unsafe_code)] // rdkafka takes nothing but text
+fn set_metadata(list: &mut TopicPartitionList, metadata: &[u8]) {
+    assert_eq!(list.count(), 1);
+    // SAFETY: the list is borrowed alone and has an element, whose metadata is not set yet. The memory is of the
+    // metadata's size and comes from librdkafka's allocator, which frees it with the list.
+    unsafe {
+        let element = &mut *(*list.ptr()).elems;
+        assert!(element.metadata.is_null());
+        let copy = native::rd_kafka_mem_malloc(ptr::null_mut(), metadata.len());
+        assert!(!copy.is_null());
+        ptr::copy_nonoverlapping(metadata.as_ptr(), copy.cast(), metadata.len());
+        (element.metadata, element.metadata_size) = (copy, metadata.len());
+    }
 }
 
 #[test]
@@ -27,11 +85,10 @@ fn a_header_whose_name_is_not_text_is_read() {
     let (broker, log) = (kafka::shared(), connect(kafka::shared()));
     create(&log, "foreign-headers", 1, &[]);
     let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", broker.bootstrap()).create().unwrap();
-    let (name, long) = (not_text(), "n".repeat(60_000));
-    let headers = [(&*name, Some("v")), ("", None), (&*long, Some(""))].into_iter();
-    let headers = headers.fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(RdHeader { key, value }));
-    let sent = BaseRecord::<str, str>::to("foreign-headers").payload("value").headers(headers);
-    producer.send(sent).map_err(|(error, _)| error).unwrap();
+    let long = "n".repeat(60_000);
+    let name = CString::new(long.clone()).unwrap();
+    let headers = [(NOT_TEXT, Some(b"v".as_slice())), (c"", None), (&*name, Some(b"".as_slice()))];
+    send_with_headers(&producer, c"foreign-headers", headers);
     producer.flush(PATIENCE).unwrap();
     let (records, _) = read_all(&log, "foreign-headers");
     let read = [
@@ -75,7 +132,7 @@ fn a_group_whose_positions_have_metadata_that_is_not_text_is_taken_over() {
     let mut positions = TopicPartitionList::new();
     let mut position = positions.add_partition("foreign-positions", 0);
     position.set_offset(rdkafka::Offset::Offset(1)).unwrap();
-    position.set_metadata(not_text());
+    set_metadata(&mut positions, NOT_TEXT.to_bytes());
     consumer.commit(&positions, CommitMode::Sync).unwrap();
     drop(consumer);
     let mut member = log.join(&options).unwrap();
