@@ -1,5 +1,6 @@
 //! Traces, as a collector gets them.
 
+mod answers;
 mod collector;
 
 use std::io::Write as _;

@@ -30,4 +30,4 @@ pub use component::Manifest;
 pub use deploy::DeployPolicy;
 pub use error::{ManifestErrors, Place, Problem, Source};
 pub use options::OPTIONS_OWNED;
-pub use telemetry::{LogFormat, MetricDetail, SpanDetail, Telemetry, Traces};
+pub use telemetry::{LogFormat, MetricDetail, SpanDetail, Telemetry, Traces, is_collector};

@@ -71,10 +71,26 @@ pub(super) fn telemetry(section: &Section<'_>) -> Telemetry {
     Telemetry { log: log.unwrap_or_default(), metrics: metrics.unwrap_or_default(), traces }
 }
 
+/// Returns true if a text is the address of a collector, `http://` or `https://`. It holds no user: log lines show it.
+#[must_use]
+pub fn is_collector(url: &str) -> bool {
+    let Some(rest) = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")) else { return false };
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // An IPv6 address ends with a bracket.
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
+        _ => (host, None),
+    };
+    !name.is_empty()
+        && !name.contains('@')
+        && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
+        && !url.contains(|c: char| c.is_whitespace() || c.is_control())
+}
+
 fn traces(section: &Section<'_>) -> Traces {
     let collector = section.field("traces").and_then(|field| {
         let url = field.text()?;
-        let is_url = url.starts_with("http://") || url.starts_with("https://");
+        let is_url = is_collector(&url);
         if !is_url {
             field
                 .problem(&format!("`{url}` is not an address"), "write http://<host>:<port> of an OTLP/HTTP collector");
@@ -87,4 +103,32 @@ fn traces(section: &Section<'_>) -> Traces {
     let words = [("emits", SpanDetail::Emits), ("deliveries", SpanDetail::Deliveries)];
     let spans = section.field("spans").and_then(|field| field.word(&words)).unwrap_or_default();
     Traces { collector, ratio, relation, spans }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_collector;
+
+    #[test]
+    fn addresses_of_collectors_have_a_host_and_no_user() {
+        for url in ["http://a", "https://a:4318/x?y=1", "http://127.0.0.1:1", "http://[::1]:4318", "http://[::1]/"] {
+            assert!(is_collector(url), "{url}");
+        }
+        for url in [
+            "",
+            "a:4318",
+            "grpc://a:4317",
+            "http://",
+            "http:///x",
+            "http://:1",
+            "http://a:",
+            "http://a:99999",
+            "http://a:0",
+            "http://u:p@a",
+            "http://a b",
+            "http://a\n",
+        ] {
+            assert!(!is_collector(url), "{url}");
+        }
+    }
 }

@@ -22,6 +22,8 @@ const SCHEMA: &str = "https://opentelemetry.io/schemas/1.44.0";
 const ATTEMPTS_MAX: u32 = 5;
 /// The pause before the second attempt. It doubles with every attempt.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The most bytes of an answer that are read. A collector answers with a number and a reason.
+const ANSWER_BYTES_MAX: u64 = 64 << 10;
 /// The longest pause, also if the collector asks for a longer one.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 
@@ -53,6 +55,8 @@ pub fn start(
     let roots = trusted.map_or(RootCerts::WebPki, |trusted| trusted.0);
     let agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
+        // A redirected request arrives without its spans.
+        .max_redirects(0)
         .tls_config(TlsConfig::builder().root_certs(roots).build())
         .build();
     let exporter = Exporter { agent: agent.into(), settings, host, telemetry, queue: traces.queue.clone() };
@@ -65,6 +69,21 @@ struct Exporter {
     host: String,
     telemetry: Telemetry,
     queue: Arc<Queue>,
+}
+
+/// Reads the answer of a collector that took spans. `None`: no collector answers so, but a proxy or another service.
+fn taken(body: &[u8]) -> Option<Answer> {
+    // Some collectors answer in JSON whatever they are asked in.
+    if let Ok(serde_json::Value::Object(answer)) = serde_json::from_slice(body) {
+        let partial = answer.get("partialSuccess").cloned().unwrap_or_default();
+        let refused = &partial["rejectedSpans"];
+        let refused = refused.as_str().map_or_else(|| refused.as_u64(), |text| text.parse().ok()).unwrap_or(0);
+        let why = partial["errorMessage"].as_str().unwrap_or_default().to_owned();
+        return Some(Answer::Taken { refused: usize::try_from(refused).unwrap_or(usize::MAX), why });
+    }
+    let partial = ExportResponse::decode(body).ok()?.partial_success;
+    let (refused, why) = partial.map(|part| (part.rejected_spans, part.error_message)).unwrap_or_default();
+    Some(Answer::Taken { refused: usize::try_from(refused).unwrap_or(0), why })
 }
 
 impl Exporter {
@@ -128,16 +147,15 @@ impl Exporter {
         };
         let status = answer.status().as_u16();
         let after = answer.headers().get("Retry-After").and_then(|after| after.to_str().ok()?.parse().ok());
-        let body = match answer.body_mut().read_to_vec() {
-            Ok(body) => body,
+        let body = match answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec() {
+            Ok(body) => Some(body),
+            Err(ureq::Error::BodyExceedsLimit(_)) => None,
             Err(error) => return later(&error),
         };
         match status {
-            200..=299 => {
-                let partial = ExportResponse::decode(&*body).ok().and_then(|answer| answer.partial_success);
-                let (refused, why) = partial.map(|part| (part.rejected_spans, part.error_message)).unwrap_or_default();
-                Answer::Taken { refused: usize::try_from(refused).unwrap_or(0), why }
-            }
+            200..=299 => body.as_deref().and_then(taken).unwrap_or_else(|| {
+                Answer::Refused(format!("what answered {status} is not a collector of OTLP over HTTP"))
+            }),
             429 | 502 | 503 | 504 => {
                 let after = after.map(Duration::from_secs);
                 Answer::Later { why: format!("the collector answered {status}"), after }

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use heddle_contract::manifest::{SpanDetail, Traces};
+use heddle_contract::manifest::{SpanDetail, Traces, is_collector};
 use heddle_core::explain::Explain;
 use heddle_core::trace::{Sampler, Tracing};
 use percent_encoding::percent_decode_str;
 use thiserror::Error;
+use ureq::http::{HeaderName, HeaderValue};
 
 /// The address of a collector if only `OTEL_TRACES_EXPORTER` demands traces.
 const COLLECTOR: &str = "http://localhost:4318";
@@ -96,7 +97,38 @@ impl<'v> Variables<'v> {
     }
 
     /// The address to which spans are sent. `None` if there is none, or if tracing is off.
-    fn url(&self, file: &Traces) -> Option<String> {
+    fn url(&self, file: &Traces) -> Result<Option<String>, WrongVariable> {
+        let url = self.unchecked_url(file);
+        // That of the file is checked with the file.
+        let of_variable = self.either("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT");
+        if let (Some(url), Some((variable, value))) = (&url, of_variable)
+            && !is_collector(url)
+        {
+            // It may hold a password.
+            let (value, why) = (value.rsplit('@').next().unwrap_or_default().to_owned(), "is not an address");
+            let remedy = "write http://<host>:<port> of an OTLP/HTTP collector";
+            return Err(WrongVariable { variable, value, why, remedy });
+        }
+        Ok(url)
+    }
+
+    /// The headers of requests.
+    fn headers(&self) -> Result<Vec<(String, String)>, WrongVariable> {
+        let given = self.either("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS");
+        let Some((variable, list)) = given else { return Ok(vec![]) };
+        let headers = pairs(list);
+        let is_header = |(name, value): &(String, String)| {
+            HeaderName::from_str(name).is_ok() && HeaderValue::from_str(value).is_ok()
+        };
+        if headers.iter().all(is_header) {
+            return Ok(headers);
+        }
+        // It may hold a password.
+        let (value, why) = ("…".to_owned(), "has a name or a value that no header of HTTP may have");
+        Err(WrongVariable { variable, value, why, remedy: "write name=value,name=value with values percent-encoded" })
+    }
+
+    fn unchecked_url(&self, file: &Traces) -> Option<String> {
         let is_off = self.get("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
         let exporter = self.get("OTEL_TRACES_EXPORTER");
         if is_off || exporter.is_some_and(|exporter| exporter != "otlp") {
@@ -173,11 +205,11 @@ impl Settings {
     /// If a variable has a value that Heddle cannot use.
     pub fn read(file: &Traces, variables: &BTreeMap<String, String>) -> Result<Option<Self>, WrongVariable> {
         let variables = Variables(variables);
-        let Some(url) = variables.url(file) else { return Ok(None) };
+        let Some(url) = variables.url(file)? else { return Ok(None) };
         variables.refuse_others()?;
         let creates = file.spans == SpanDetail::Emits;
         let tracing = Tracing { sampler: variables.sampler(file)?, relation: file.relation, creates };
-        let headers = variables.either("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS");
+        let headers = variables.headers()?;
         let ca = variables.either("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE");
         let timeout = variables.millis("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT")?;
         let delay = variables.number("OTEL_BSP_SCHEDULE_DELAY")?.map(Duration::from_millis);
@@ -188,7 +220,7 @@ impl Settings {
         Ok(Some(Self {
             tracing,
             url,
-            headers: headers.map(|(_, list)| pairs(list)).unwrap_or_default(),
+            headers,
             timeout: timeout.unwrap_or(Duration::from_secs(10)),
             ca: ca.map(|(_, file)| file.into()),
             delay: delay.unwrap_or(Duration::from_secs(5)),
@@ -248,11 +280,25 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
             ("OTEL_BSP_MAX_QUEUE_SIZE", "many"),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "0"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "-1"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "99999999999999999999"),
+            ("OTEL_TRACES_SAMPLER_ARG", "NaN"),
+            ("OTEL_TRACES_SAMPLER_ARG", "1.1"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a b"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:99999"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "file:///etc/passwd"),
         ];
         for (name, value) in wrong {
-            let error = read(&[(name, value)]).unwrap_err();
+            let sampler = ("OTEL_TRACES_SAMPLER", if name == "OTEL_TRACES_SAMPLER" { value } else { "traceidratio" });
+            let error = read(&[sampler, (name, value)]).unwrap_err();
             assert!(error.to_string().starts_with(&format!("{name} is `{value}`, which ")), "{error}");
             assert!(error.remedy().is_some());
+        }
+        for headers in ["a b=c", "a=b%0d%0ahost: other", "größe=1"] {
+            let error = read(&[("OTEL_EXPORTER_OTLP_HEADERS", headers)]).unwrap_err().to_string();
+            assert!(error.contains("no header of HTTP") && !error.contains(headers), "{error}");
         }
     }
 
