@@ -14,6 +14,7 @@ pub mod compat;
 pub mod decimal;
 pub mod default;
 pub mod diff;
+mod graph;
 pub mod identify;
 pub mod json;
 mod library;

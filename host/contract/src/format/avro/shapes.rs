@@ -1,27 +1,31 @@
 //! The shapes of an Avro schema. Each shape belongs to a type, by the number that the schema gives it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use super::graph::Circles;
 use super::{IntLogical, LongLogical, Node, NodeId, Schema};
 use crate::format::shape::{Alias, Builder, Case, Enum, Field, Json, Record, Shape, ShapeId, Shapes, Symbol, Variant};
 
 pub(crate) fn shapes(schema: &Schema) -> Shapes {
-    let mut shaper = Shaper { schema, shapes: Builder::default(), known: BTreeMap::new() };
+    let circles = Circles::find(schema);
+    let mut shaper = Shaper { schema, circles, shapes: Builder::default(), known: BTreeMap::new() };
     let root = shaper.shape(schema.root(), None);
     shaper.shapes.finish(root)
 }
 
 struct Shaper<'a> {
     schema: &'a Schema,
+    circles: Circles,
     shapes: Builder,
     known: BTreeMap<NodeId, ShapeId>,
 }
 
 impl Shaper<'_> {
-    /// The shape of `id`, which stands within the record `owner`.
+    /// The shape of `id`, which stands within the record `owner`. Every reference among types that contain each other
+    /// is cut, whichever of them comes first, so a type has the same WIT wherever it is used.
     fn shape(&mut self, id: NodeId, owner: Option<NodeId>) -> ShapeId {
         if let (Some(owner), Node::Record(record)) = (owner, self.schema.node(id))
-            && contains(self.schema, id, owner)
+            && self.circles.have_both(id, owner)
         {
             let doc = format!("Avro JSON of `{}`.", record.name);
             let of = Some(self.plain(id, Some(owner)));
@@ -91,27 +95,6 @@ impl Shaper<'_> {
         let cases = branches.iter().map(case).collect::<Vec<_>>();
         Shape::Variant(Variant { doc: format!("A union of {} types.", cases.len()), cases })
     }
-}
-
-/// Returns true if a value of the record `outer` can contain one of the record `inner`. Every reference among types
-/// that contain each other is cut, whichever of them comes first, so a type has the same WIT wherever it is used.
-fn contains(schema: &Schema, outer: NodeId, inner: NodeId) -> bool {
-    let (mut seen, mut todo) = (BTreeSet::new(), vec![outer]);
-    while let Some(id) = todo.pop() {
-        if id == inner {
-            return true;
-        }
-        if !seen.insert(id) {
-            continue;
-        }
-        match schema.node(id) {
-            Node::Array(item) | Node::Map(item) => todo.push(*item),
-            Node::Union(branches) => todo.extend(branches),
-            Node::Record(record) => todo.extend(record.fields.iter().map(|field| field.ty)),
-            _ => {}
-        }
-    }
-    false
 }
 
 fn int_alias(logical: IntLogical) -> Alias {

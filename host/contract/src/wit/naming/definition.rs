@@ -8,47 +8,61 @@ use crate::format::shape::{Shape, ShapeId, Shapes};
 /// The definition of a type as text. Equal texts are equal types. Docs, aliases and defaults do not count.
 pub(super) fn definition(shapes: &Shapes, id: ShapeId) -> String {
     let mut out = String::new();
-    write(shapes, id, &mut BTreeSet::new(), &mut out);
+    let mut named = Named::default();
+    write(shapes, id, &mut named, &mut out);
+    // Records follow one another: within each other, they would need a stack as deep as they are.
+    while let Some(id) = named.todo.pop() {
+        let Shape::Record(record) = shapes.get(id) else { continue };
+        let _ = write!(out, ";{}<", record.name.full());
+        for field in &record.fields {
+            let _ = write!(out, "{}:", field.name);
+            write(shapes, field.ty, &mut named, &mut out);
+            out.push(',');
+        }
+        out.push('>');
+    }
     out
 }
 
-fn write(shapes: &Shapes, id: ShapeId, seen: &mut BTreeSet<ShapeId>, out: &mut String) {
+/// The records that a definition names.
+#[derive(Default)]
+struct Named {
+    seen: BTreeSet<ShapeId>,
+    /// Those whose fields are to be written.
+    todo: Vec<ShapeId>,
+}
+
+fn write(shapes: &Shapes, id: ShapeId, named: &mut Named, out: &mut String) {
     match shapes.get(id) {
         Shape::List(item) => {
             out.push('[');
-            write(shapes, *item, seen, out);
+            write(shapes, *item, named, out);
             out.push(']');
         }
         Shape::Map { key, value } => {
             out.push('{');
-            write(shapes, *key, seen, out);
+            write(shapes, *key, named, out);
             out.push(':');
-            write(shapes, *value, seen, out);
+            write(shapes, *value, named, out);
             out.push('}');
         }
         Shape::Option(some) => {
             out.push('?');
-            write(shapes, *some, seen, out);
+            write(shapes, *some, named, out);
         }
         Shape::Variant(variant) => {
             out.push('(');
             for case in &variant.cases {
                 let _ = write!(out, "{}:", case.name);
-                case.ty.into_iter().for_each(|ty| write(shapes, ty, seen, out));
+                case.ty.into_iter().for_each(|ty| write(shapes, ty, named, out));
                 out.push('|');
             }
             out.push(')');
         }
         Shape::Record(record) => {
             out.push_str(record.name.full());
-            if seen.insert(id) {
-                out.push('<');
-                for field in &record.fields {
-                    let _ = write!(out, "{}:", field.name);
-                    write(shapes, field.ty, seen, out);
-                    out.push(',');
-                }
-                out.push('>');
+            if named.seen.insert(id) {
+                named.todo.push(id);
             }
         }
         Shape::Enum(e) => {
@@ -57,7 +71,7 @@ fn write(shapes: &Shapes, id: ShapeId, seen: &mut BTreeSet<ShapeId>, out: &mut S
             let _ = write!(out, "{}<{}>", e.name, symbols.join(","));
         }
         Shape::Json(json) => match json.of {
-            Some(of) => write(shapes, of, seen, out),
+            Some(of) => write(shapes, of, named, out),
             None => out.push_str("json"),
         },
         plain => {
