@@ -4,6 +4,8 @@ use protox::file::File;
 
 /// The maximum nesting of brackets in a file.
 const NESTING_MAX: usize = 100;
+/// The message for the path of an import that is not valid.
+const IMPORT: &str = "an import is a path from the folder of the schemas, with `/` and without `.`, `..` and `\\`";
 
 /// Parses a file. protox parses the values of options by unbounded recursion, and a stack overflow would end the
 /// process.
@@ -11,7 +13,20 @@ pub(super) fn source(name: &str, text: &str) -> Result<File, protox::Error> {
     if nesting(text) > NESTING_MAX {
         return Err(protox::Error::new(format!("brackets are nested more than {NESTING_MAX} deep")));
     }
-    File::from_source(name, text)
+    File::from_source(name, text).map_err(|error| explained(error, text))
+}
+
+/// protox has the same message for the path of an import that is not valid as for the name of a group.
+fn explained(error: protox::Error, text: &str) -> protox::Error {
+    let told = format!("{error:?}");
+    let Some(place) = told.strip_suffix(": invalid group name") else { return error };
+    let mut numbers = place.rsplit(':').map(str::parse::<usize>);
+    let (Some(Ok(column)), Some(Ok(line))) = (numbers.next(), numbers.next()) else { return error };
+    let begins = text.lines().nth(line.wrapping_sub(1)).and_then(|line| line.chars().nth(column.wrapping_sub(1)));
+    match begins {
+        Some('"' | '\'') => protox::Error::new(format!("{place}: {IMPORT}")),
+        _ => error,
+    }
 }
 
 /// The maximum nesting of brackets, except those in texts and comments.
@@ -72,6 +87,18 @@ mod tests {
             assert!(result.unwrap_err().contains("brackets are nested"));
         }
         assert_eq!(identity(&deep(30_000)), deep(30_000));
+    }
+
+    #[test]
+    fn the_path_of_an_import_that_leads_elsewhere_is_explained() {
+        for import in ["/etc/passwd", "../x.proto", "a/../../x.proto", "./x.proto", "a//x.proto", ""] {
+            let text = format!("syntax = \"proto3\";\nimport \"{import}\";\nmessage M {{}}");
+            for why in [parse(&text, &[]).map(drop).unwrap_err(), imports(&text).map(drop).unwrap_err()] {
+                assert!(why.starts_with("the schema:2:8: an import is a path from the folder"), "{why}");
+            }
+        }
+        let why = parse("syntax = \"proto2\"; message M { optional group x = 1 {} }", &[]).map(drop).unwrap_err();
+        assert!(why.contains("invalid group name"), "{why}");
     }
 
     #[test]
