@@ -150,6 +150,9 @@ fn invalid_lines_write_nothing_and_are_explained() {
         (&["--key", "orderId"], "null"),
         (&["--key", "n"], r#"{"orderId":"o","n":{"long":5}}"#),
         (&["--fixed-key", "text"], "null"),
+        (&["--json"], r#"{"value":{"orderId":"o","orderId":"p","n":null}}"#),
+        (&["--json"], r#"{"value":null,"headers":{"a":"1","a":"2"}}"#),
+        (&[], r#"{"orderId":"o","n":{"long":18446744073709551617}}"#),
     ] {
         told.push_str(&app.refused("t", arguments, line));
     }

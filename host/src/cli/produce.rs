@@ -8,6 +8,9 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use bytes::Bytes;
 use clap::Args;
 use heddle_contract::format::Schema;
+use heddle_contract::format::json_schema::DecodeError;
+use heddle_contract::format::json_schema::number::Number;
+use heddle_contract::format::json_schema::reader::Reader;
 use heddle_contract::manifest::App;
 use heddle_contract::manifest::app::Register;
 use heddle_contract::manifest::component::{KeyType, SubjectNames, ValueFormat};
@@ -85,6 +88,20 @@ pub(super) fn header(text: &str) -> Result<Header, String> {
     }
 }
 
+/// Refuses a line that would be read as something else: the last of two members of one name would count, and a number
+/// that is beyond every `f64` or between two of them would be rounded.
+fn changes_nothing(line: &str) -> Result<(), DecodeError> {
+    match Reader::whole(line.as_bytes()) {
+        Err(twice @ DecodeError::Twice { .. }) => Err(twice),
+        Err(DecodeError::Number { text, ty, at }) => {
+            let number = Number { text: &text, is_plain: !text.contains(['.', 'e', 'E']), at };
+            if number.float().is_some() { Ok(()) } else { Err(DecodeError::Number { text, ty, at }) }
+        }
+        // Other faults are found and reported where the line is encoded.
+        _ => Ok(()),
+    }
+}
+
 impl Produce {
     pub(super) fn run(&self, folder: &Path) -> Result<()> {
         let app = app::read(folder)?;
@@ -107,6 +124,7 @@ impl Produce {
         let mut made = vec![];
         for (number, line) in lines {
             let place = || format!("line {number} does not match the schema of `{}`; nothing was written", self.topic);
+            changes_nothing(&line).with_context(place)?;
             let line = serde_json::from_str(&line).with_context(place)?;
             made.push(self.record(&mut records, &line).map_err(|why| anyhow!(why)).with_context(place)?);
         }
