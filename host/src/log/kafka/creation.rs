@@ -118,6 +118,11 @@ fn created(spec: &TopicSpec, answers: &Answers) -> Result<(), LogError> {
     match answers.as_ref().map_err(|error| request_error(error, &what))?.get(name) {
         Some(None) => Ok(()),
         Some(Some(Code::TopicAlreadyExists)) => Err(LogError::TopicExists(name.clone())),
+        Some(Some(code @ (Code::PolicyViolation | Code::InvalidConfig))) if !spec.options.is_empty() => {
+            // The brokers name the option only in their own logs.
+            let options = spec.options.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
+            Err(code_error(*code, &format!("{what} with {}", options.join(", "))))
+        }
         Some(Some(code)) => Err(code_error(*code, &what)),
         None => Err(LogError::Unreachable(format!("{what}: the brokers did not report the outcome"))),
     }
