@@ -242,7 +242,9 @@ impl Monitor {
 
     fn watch_registry(&self, registry: &dyn Registry, shutdown: &Shutdown) {
         while !shutdown.is_requested() {
-            let answer = registry.ping();
+            // Without components that have schemas there, its outage harms nobody.
+            let is_needed = self.components.iter().any(|component| component.slot.current().component.needs_registry());
+            let answer = if is_needed { registry.ping() } else { Ok(()) };
             let mut seen = lock(&self.seen);
             seen.registry.note(answer);
             // The other thread may be blocked in a request to the log now, so this one reports for it.

@@ -102,7 +102,8 @@ fn missing_rights(app: &App, components: &[(Contract, Manifest)], log: &dyn Log)
     let own = [Hosts::spec(&app.name), KnownTopics::spec(&app.name)].into_iter().chain(Topics::specs(&app.name));
     let mut topics = own.map(|spec| spec.name).collect::<Vec<_>>();
     let mut wanted = vec![];
-    if app.registry.is_none() {
+    let needs_registry = components.iter().any(|(contract, manifest)| manifest.needs_registry(contract.schemas.keys()));
+    if app.registry.is_none() && needs_registry {
         topics.push(app.registry_topic.clone());
         let ids = Resource::TransactionalIds(app.registry_topic.clone());
         wanted.push(Right { resource: ids, operation: Operation::Write });

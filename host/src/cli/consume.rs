@@ -8,7 +8,7 @@ use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use heddle_contract::manifest::App;
 use heddle_contract::manifest::component::{KeyType, ValueFormat};
-use heddle_contract::wire::{key_subject, value_subject};
+use heddle_contract::wire::{Wire, key_subject, value_subject};
 use heddle_core::event::{Header, Offset, Partition, Record, Timestamp, TopicPartition};
 use heddle_core::explain::Explained;
 use serde_json::Value;
@@ -154,7 +154,9 @@ impl Consume {
         // `heddle build` reports files that cannot be read.
         let contracts = AppContracts::read(&folder.join(&app.contracts)).unwrap_or_default();
         let is_typed = |subject: &str| -> Result<bool> {
-            Ok(contracts.get(subject).is_some() || registry.latest(subject)?.is_some())
+            // Nothing of a plain topic is in the registry.
+            let may_be_registered = declared.wire != Wire::Plain;
+            Ok(contracts.get(subject).is_some() || (may_be_registered && registry.latest(subject)?.is_some()))
         };
         let has_values = declared.format == ValueFormat::Schema;
         let values = has_values && is_typed(&value_subject(&self.topic))?;
@@ -185,7 +187,8 @@ impl Consume {
     }
 }
 
-fn is_at_end(positions: &BTreeMap<TopicPartition, Offset>, ends: &[Watermarks]) -> bool {
+/// Returns true if everything up to `ends` was read.
+pub(super) fn is_at_end(positions: &BTreeMap<TopicPartition, Offset>, ends: &[Watermarks]) -> bool {
     positions
         .iter()
         .all(|(place, position)| ends.iter().any(|end| end.partition == place.partition && *position >= end.high))

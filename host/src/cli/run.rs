@@ -66,7 +66,7 @@ impl Run {
         let log = open::own_log(folder, &app)?;
         let (telemetry, exporter) = open::telemetry(folder, &app)?;
         let waiting = (!self.until_idle).then_some(&listening);
-        let registry = patience::for_registry(waiting, || settled_registry(folder, &app, &log))?;
+        let registry = patience::for_registry(waiting, || settled_registry(folder, &app, &log, &files))?;
         let registry: Arc<dyn Registry> = Arc::new(Observed::new(registry, telemetry.clone()));
         create_own_topics(log.as_ref(), &app, build)?;
         let state = open::state(folder, &app)?;
@@ -195,10 +195,24 @@ fn refused_record(components: &[Watched]) -> Option<((TopicPartition, Offset), S
     stalls.filter(|stall| stall.cause == Cause::Refused).find_map(|stall| Some((stall.at?, stall.why.what)))
 }
 
-/// Opens the app's registry, and makes durable what is not durable yet.
-fn settled_registry(folder: &Path, app: &App, log: &Arc<dyn Log>) -> Result<Arc<dyn Registry>> {
+/// Opens the app's registry, and makes durable what is not durable yet. It is left alone if none of the components needs
+/// it.
+fn settled_registry(
+    folder: &Path,
+    app: &App,
+    log: &Arc<dyn Log>,
+    files: &[(String, Vec<u8>)],
+) -> Result<Arc<dyn Registry>> {
     let registry = open::own_registry(folder, app, Some(log))?;
-    if app.register == Register::Auto {
+    let needs = |(name, wasm): &(String, Vec<u8>)| -> Result<bool> {
+        let (contract, manifest) = Component::contract(name, wasm)?;
+        Ok(manifest.with_wires(&app.wires()).needs_registry(contract.schemas.keys()))
+    };
+    let mut is_needed = false;
+    for file in files {
+        is_needed |= needs(file)?;
+    }
+    if app.register == Register::Auto && is_needed {
         registry.settle()?;
     }
     Ok(registry)

@@ -10,7 +10,7 @@ use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::component::{Tombstones, UnknownType, Wires};
 use heddle_contract::manifest::tables::Scope;
 use heddle_contract::section::{self, Contract};
-use heddle_contract::wire::{Guid, SchemaId, Wire};
+use heddle_contract::wire::{Guid, Part, SchemaId, Wire};
 use heddle_core::event::Topic;
 use heddle_core::state::StoreIndex;
 use heddle_core::tables::{TableKeys, TaskTable};
@@ -65,6 +65,7 @@ pub struct Component {
     pub(super) pre: InstancePre<Host>,
     stores: Vec<Arc<StoreAccess>>,
     tables: Vec<Arc<TableAccess>>,
+    needs_registry: bool,
     manifest: Manifest,
 }
 
@@ -141,6 +142,7 @@ impl Component {
             pre,
             stores,
             tables,
+            needs_registry: manifest.needs_registry(contract.schemas.keys()),
             manifest,
         };
         // A component that does not start is refused here, so that no record has to fail for it.
@@ -202,6 +204,24 @@ impl Component {
     fn tables_of(&self, scope: Scope) -> impl Iterator<Item = (StoreIndex, Topic, TableKeys)> {
         let tables = self.manifest.tables.values().zip(&self.tables).filter(move |(spec, _)| spec.scope == scope);
         tables.map(|(spec, table)| (table.index, spec.topic.as_str().into(), table.keys()))
+    }
+
+    /// Returns true if any of its schemas has a subject in the registry.
+    #[must_use]
+    pub fn needs_registry(&self) -> bool {
+        self.needs_registry
+    }
+
+    /// The wire of a consumed topic, and the schema by which a part of its records is read. `None` if the part has no
+    /// schema.
+    #[must_use]
+    pub fn consumed(&self, topic: &str, part: Part) -> Option<(Wire, Schema)> {
+        let handler = self.handlers.iter().find(|handler| &*handler.topic == topic)?;
+        let typed = match part {
+            Part::Key => handler.key.as_ref(),
+            Part::Value => handler.value.as_ref(),
+        };
+        Some((handler.wire, typed?.schema.clone()))
     }
 
     /// Its manifest.

@@ -86,6 +86,14 @@ impl Manifest {
         by_topic.then(|| name.to_owned())
     }
 
+    /// Returns true if any of these schemas, by the contract's names for them, has a subject in the registry. If none
+    /// has one, the component runs without a registry.
+    #[must_use]
+    pub fn needs_registry<'n>(&self, names: impl IntoIterator<Item = &'n String>) -> bool {
+        // Which subject it is depends on the app, but not whether there is one.
+        names.into_iter().any(|name| self.registered("", name).is_some())
+    }
+
     /// The way in which the records of a topic name the schemas that wrote them.
     #[must_use]
     pub fn wire(&self, topic: &str) -> Wire {
