@@ -12,6 +12,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use heddle_contract::wire::Part;
 use heddle_core::explain::to_text;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -20,6 +21,7 @@ use super::state::blocking;
 use super::{Shared, stream, watched};
 use crate::dlq::{DlqError, Filter, Place, Queue, Selection, Shown};
 use crate::log::LogError;
+use crate::values::WithContracts;
 
 /// The maximum number of letters in one answer.
 const LETTERS_MAX: usize = 10_000;
@@ -105,8 +107,13 @@ pub(super) async fn show(
         let place = Place { partition, offset };
         let (letter, mark) = queue(&shared, &component)?.letter(place).map_err(|error| refusal(&error))?;
         let none = || (StatusCode::NOT_FOUND, "this host has no schemas".to_owned());
-        let schemas = &shared.stores.as_ref().ok_or_else(none)?.schemas;
-        Ok(Json(Shown::new(&letter, mark.as_ref(), &**schemas)))
+        let schemas = shared.stores.as_ref().ok_or_else(none)?.schemas.clone();
+        let current = watched(&shared, &component)?.slot.current();
+        let contract = |part| {
+            Some(((letter.origin.topic.to_string(), part), current.component.consumed(&letter.origin.topic, part)?))
+        };
+        let contracts = [Part::Key, Part::Value].into_iter().filter_map(contract).collect();
+        Ok(Json(Shown::new(&letter, mark.as_ref(), &WithContracts::new(schemas, contracts))))
     })
     .await
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::letter::{Entry, Letter, Reduced};
 use super::marks::Mark;
 use crate::guest::Schemas;
-use crate::values::{Frame, Plain, Target, Written, escaped, say, text_or_bytes};
+use crate::values::{Frame, Plain, Target, Written, escaped, say_part, text_or_bytes};
 
 /// A letter for display.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,7 +69,8 @@ impl Shown {
 fn key(letter: &Letter, schemas: &dyn Schemas) -> Value {
     let bytes = letter.record.key.as_deref();
     let whole = bytes.filter(|_| letter.reduced().is_none());
-    let said = whole.and_then(|bytes| say(bytes, Plain::Text, false, schemas).ok());
+    let record = (&letter.record, Part::Key);
+    let said = whole.and_then(|_| say_part(&letter.origin.topic, record, Plain::Text, false, schemas).ok().flatten());
     said.map_or_else(|| text_or_bytes(bytes), |said| said.json)
 }
 
@@ -106,10 +107,11 @@ pub fn encode(letter: &Letter, value: &Value, schemas: &dyn Schemas) -> Result<O
 
 /// The letter's value and the schema that wrote it.
 fn written<'l>(letter: &'l Letter, schemas: &dyn Schemas) -> Result<Written<'l>, String> {
-    if let Some(written) = Written::of(&letter.origin.topic, &letter.record, Part::Value, schemas)? {
+    let bytes = letter.record.value.as_deref().unwrap_or_default();
+    if let Some(written) = Written::of(&letter.origin.topic, &letter.record.headers, (Part::Value, bytes), schemas)? {
         return Ok(written);
     }
-    Err(match letter.record.value.as_deref().and_then(wire::split) {
+    Err(match wire::split(bytes) {
         Some((id, _)) => format!("the registry has no schema with the id {}", id.0),
         None => "it does not begin with a zero byte and the id of a schema".to_owned(),
     })

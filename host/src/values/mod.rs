@@ -70,19 +70,19 @@ pub fn say(bytes: &[u8], plain: Plain, is_typed: bool, schemas: &dyn Schemas) ->
     say_written(bytes, Written::by_prefix(bytes, schemas)?, plain, is_typed)
 }
 
-/// Converts a part of a record to JSON, like [`say`]. Returns `None` if the record does not have it.
+/// Converts a part of a record of `topic` to JSON, like [`say`]. Returns `None` if the record does not have it.
 ///
 /// # Errors
 /// As for [`say`].
 pub fn say_part(
-    record: &Record,
-    part: Part,
+    topic: &str,
+    (record, part): (&Record, Part),
     plain: Plain,
     is_typed: bool,
     schemas: &dyn Schemas,
 ) -> Result<Option<Said>, String> {
     let Some(bytes) = written::bytes_of(record, part) else { return Ok(None) };
-    let written = Written::of(&record.source.topic, record, part, schemas)?;
+    let written = Written::of(topic, &record.headers, (part, bytes), schemas)?;
     say_written(bytes, written, plain, is_typed).map(Some)
 }
 

@@ -15,7 +15,7 @@ use heddle_contract::wire::{self, Part, SchemaId, key_subject, value_subject};
 use heddle_core::event::{Header, NewRecord, Partition, Record, Timestamp, Topic};
 use serde_json::{Map, Value};
 
-use super::{Frame, PLAIN, Plain, Target, digest, from_text_or_bytes, is_raw, say_part, text_or_bytes};
+use super::{Frame, PLAIN, Plain, Said, Target, digest, from_text_or_bytes, is_raw, say_part, text_or_bytes};
 use crate::guest::Schemas;
 use crate::registry::{Registry, format};
 use crate::times::point_in_time;
@@ -41,7 +41,7 @@ impl Lines<'_> {
     /// # Errors
     /// If the schema cannot be fetched now.
     pub fn value(&self, record: &Record) -> Result<Value, String> {
-        let said = say_part(record, Part::Value, self.plain, self.has_typed_values, self.schemas)?;
+        let said = self.say(record, Part::Value)?;
         Ok(said.map_or(Value::Null, |said| said.json))
     }
 
@@ -50,7 +50,7 @@ impl Lines<'_> {
     /// # Errors
     /// If the schema cannot be fetched now.
     pub fn key(&self, record: &Record) -> Result<Value, String> {
-        let said = say_part(record, Part::Key, Plain::Text, self.has_typed_keys, self.schemas)?;
+        let said = self.say(record, Part::Key)?;
         Ok(said.map_or(Value::Null, |said| said.json))
     }
 
@@ -59,11 +59,10 @@ impl Lines<'_> {
     /// # Errors
     /// If a schema cannot be fetched now.
     pub fn line(&self, record: &Record) -> Result<Value, String> {
-        let parts = [(Part::Key, Plain::Text, self.has_typed_keys), (Part::Value, self.plain, self.has_typed_values)];
         let (mut said, mut schemas, mut exact) = (vec![], Map::new(), Map::new());
-        for (part, plain, is_typed) in parts {
+        for part in [Part::Key, Part::Value] {
             let name = part.name();
-            let Some(part) = say_part(record, part, plain, is_typed, self.schemas)? else {
+            let Some(part) = self.say(record, part)? else {
                 said.push(Value::Null);
                 continue;
             };
@@ -85,6 +84,14 @@ impl Lines<'_> {
         line.extend((!schemas.is_empty()).then(|| ("schemas".to_owned(), schemas.into())));
         line.extend((!exact.is_empty()).then(|| ("exact".to_owned(), exact.into())));
         Ok(line.into())
+    }
+
+    fn say(&self, record: &Record, part: Part) -> Result<Option<Said>, String> {
+        let (plain, is_typed) = match part {
+            Part::Key => (Plain::Text, self.has_typed_keys),
+            Part::Value => (self.plain, self.has_typed_values),
+        };
+        say_part(&record.source.topic, (record, part), plain, is_typed, self.schemas)
     }
 }
 
@@ -216,6 +223,9 @@ impl Records {
         let is_own = |schema: &Schema| tag.split_once('/') == Some((PLAIN, &digest(schema)));
         if own.schema.as_ref().is_ok_and(|own| own.as_ref().is_some_and(|(_, schema)| is_own(schema))) {
             return Ok(own.clone().framed(Frame::Plain));
+        }
+        if tag.split_once('/').is_some_and(|(id, _)| id == PLAIN) {
+            return Err(format!("{tag} is not the schema in contracts/; remove `schemas` from the line"));
         }
         let target = match self.find(part, tag)? {
             Some(found) => Target::new(own.plain, Some(found)),

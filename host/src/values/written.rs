@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use heddle_contract::format::Schema;
 use heddle_contract::wire::{self, Guid, Part, SchemaId, Wire, Writer};
-use heddle_core::event::Record;
+use heddle_core::event::{Header, Record};
 
 use crate::guest::Schemas;
 
@@ -29,9 +29,13 @@ impl<'r> Written<'r> {
     ///
     /// # Errors
     /// If the schema cannot be fetched now.
-    pub fn of(topic: &str, record: &'r Record, part: Part, schemas: &dyn Schemas) -> Result<Option<Self>, String> {
-        let Some(bytes) = bytes_of(record, part) else { return Ok(None) };
-        if let Some(header) = record.headers.iter().rfind(|header| header.name == part.header()) {
+    pub fn of(
+        topic: &str,
+        headers: &[Header],
+        (part, bytes): (Part, &'r [u8]),
+        schemas: &dyn Schemas,
+    ) -> Result<Option<Self>, String> {
+        if let Some(header) = headers.iter().rfind(|header| header.name == part.header()) {
             let Some((writer, indexes)) = wire::named(header.value.as_deref().unwrap_or_default()) else {
                 return Ok(None);
             };
