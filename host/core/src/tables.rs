@@ -27,6 +27,9 @@ pub enum TableKeys {
     Plain,
     /// The key without the schema's id, because producers may have different ids for the same key.
     BySchema,
+    /// By the JSON that it is, behind the schema's id if there is one: producers write the same key with other blanks,
+    /// escapes and orders of members.
+    Json,
 }
 
 impl TableKeys {
@@ -37,6 +40,9 @@ impl TableKeys {
             Self::Plain => key.clone(),
             Self::BySchema if key.len() >= PREFIX_BYTES && key[0] == 0 => key.slice(PREFIX_BYTES..),
             Self::BySchema => return None,
+            // JSON does not begin with a zero byte.
+            Self::Json if key.len() >= PREFIX_BYTES && key[0] == 0 => canonical(&key[PREFIX_BYTES..])?,
+            Self::Json => canonical(key)?,
         };
         (key.len() <= KEY_BYTES_MAX).then_some(key)
     }
@@ -49,6 +55,13 @@ impl TableKeys {
         // Copied, because the log's bytes are parts of larger buffers, which they would keep in memory.
         Some((copied(&self.entry_key(record.key.as_ref()?)?), record.value.as_ref().map(copied)))
     }
+}
+
+/// The same text for the same JSON.
+fn canonical(json: &[u8]) -> Option<Bytes> {
+    let mut value = serde_json::from_slice::<serde_json::Value>(json).ok()?;
+    value.sort_all_objects();
+    Some(value.to_string().into())
 }
 
 /// A table whose records are part of a task's input.
@@ -137,6 +150,18 @@ mod tests {
         fn waits_for(&self) -> Option<String> {
             None
         }
+    }
+
+    #[test]
+    fn keys_in_json_are_the_same_however_they_are_written() {
+        let key = |bytes: &[u8]| TableKeys::Json.entry_key(&Bytes::copy_from_slice(bytes));
+        let own = key("{\"a\":1,\"b\":\"ü\"}".as_bytes());
+        assert!(own.is_some());
+        for other in [&b"{ \"b\": \"\\u00fc\",\n\"a\": 1}"[..], b"\0\0\0\0\x07{\"b\":\"\\u00FC\", \"a\":1}"] {
+            assert_eq!(key(other), own);
+        }
+        assert_ne!(key(b"{\"a\":2}"), own);
+        assert_eq!((key(b"{"), key(b"\0\0\0\0\x07"), key(b"")), (None, None, None));
     }
 
     #[test]

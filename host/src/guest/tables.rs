@@ -48,6 +48,7 @@ pub(super) struct EntryUnreadable(String);
 impl TableAccess {
     pub(super) fn keys(&self) -> TableKeys {
         match self.key {
+            _ if matches!(self.key.schema(), Some(Schema::JsonSchema(_))) => TableKeys::Json,
             PartCodec::Schema(_) if self.wire != Wire::Plain => TableKeys::BySchema,
             _ => TableKeys::Plain,
         }
@@ -60,12 +61,14 @@ impl TableAccess {
         let mut decoder = reading.plan(self.index, payload.writer);
         if decoder.is_none() && payload.writer != Writer::Contract {
             match reading.writer(payload.writer)? {
-                Some(writer) => decoder = Some(reading.keep(self.index, payload.writer, decoder_of(typed, &writer))),
-                None if self.wire == Wire::Auto => {
+                Some(writer) if self.wire != Wire::Auto || writer.format() == own.format() => {
+                    decoder = Some(reading.keep(self.index, payload.writer, decoder_of(typed, &writer)));
+                }
+                _ if self.wire == Wire::Auto => {
                     payload = wire::plain(found, own);
                     decoder = reading.plan(self.index, payload.writer);
                 }
-                None => return Err(format!("the registry has no schema with {}", payload.writer)),
+                _ => return Err(format!("the registry has no schema with {}", payload.writer)),
             }
         }
         let decoder = decoder.unwrap_or_else(|| reading.keep(self.index, payload.writer, decoder_of(typed, own)));

@@ -109,6 +109,7 @@ impl Copy {
         let kind = match keys {
             TableKeys::Plain => 'p',
             TableKeys::BySchema => 's',
+            TableKeys::Json => 'j',
         };
         let name = format!("{kind}/{topic}");
         let tree = engine.open(&name)?;
