@@ -53,7 +53,7 @@ const ARROWS: [(&str, &[&str]); 32] = [
     ("repartition", &["log", "runtime"]),
     ("build", &["registry", "files"]),
     ("dlq", &["log", "guest", "values", "times"]),
-    ("shadow", &["log", "guest", "state", "tables", "registry", "runtime", "build"]),
+    ("shadow", &["log", "guest", "state", "tables", "registry", "runtime", "build", "values"]),
     ("cluster", &["shutdown", "log", "state", "tls"]),
     ("deploy", &["shutdown", "log", "guest", "tables", "registry", "runtime", "build", "cluster", "lock"]),
     (

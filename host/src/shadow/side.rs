@@ -10,7 +10,7 @@ use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::component::Wires;
 use heddle_contract::manifest::tables::Scope;
 use heddle_contract::section::Contract;
-use heddle_contract::wire::{self, Guid, SchemaId};
+use heddle_contract::wire::{self, Guid, Part, SchemaId, key_subject, value_subject};
 use heddle_core::batch::OpenBatch;
 use heddle_core::event::{NewRecord, Offset, Partition, Record, Timestamp, Topic, TopicPartition};
 use heddle_core::explain::{Explain, Explained};
@@ -27,6 +27,7 @@ use crate::log::{Log, LogError, Start};
 use crate::registry::{Registry, RegistryError, guids};
 use crate::runtime;
 use crate::state::{Bounds, HostState, MemoryEngine, ReplayError, StateError, TaskStores, Watermark};
+use crate::values::{Contracts, WithContracts, Written};
 
 /// The longest wait of one poll.
 const POLL_WAIT: Duration = Duration::from_millis(100);
@@ -156,6 +157,17 @@ fn framing(
     Ok((Framing { ids, guids, wires: manifest.wires.clone() }, own))
 }
 
+/// The wires and schemas of the topics that a version emits to, by topic and part.
+fn emitted(contract: &Contract, manifest: &Manifest) -> Contracts {
+    let subjects = [(Part::Key, key_subject as fn(&str) -> String), (Part::Value, value_subject)];
+    let all = manifest.emits.keys().flat_map(|topic| subjects.map(|(part, subject)| (topic, part, subject(topic))));
+    let schema = |(topic, part, subject): (&String, Part, String)| {
+        let schema = contract.schemas.get(&subject)?.parse().ok()?;
+        Some(((topic.clone(), part), (manifest.wire(topic), schema)))
+    };
+    all.filter_map(schema).collect()
+}
+
 impl Side {
     /// Loads a version from its file.
     ///
@@ -173,6 +185,8 @@ impl Side {
         let (framing, own) = framing(app, &contract, &manifest, registry)?;
         let component = Arc::new(Component::load(engine, name, wasm, &framing)?);
         let schemas: Arc<dyn Schemas> = Arc::new(WithOwn { registered, own });
+        let contracts = emitted(&contract, &manifest);
+        let schemas: Arc<dyn Schemas> = Arc::new(WithContracts::new(schemas, contracts));
         let mut spec = runtime::task_spec(app, &manifest, []);
         spec.tables = component.task_tables();
         // No time passes here, so a record that would be parked counts as failed.
@@ -315,12 +329,16 @@ impl Side {
     }
 
     fn output(&self, write: &NewRecord) -> Value {
-        let text = |bytes: &Bytes| readable(bytes, &*self.schemas);
-        let headers = write.headers.iter().map(|header| object!([header.name, header.value.as_ref().map(text)]));
+        let headers = write.headers.iter().map(|header| object!([header.name, header.value.as_deref().map(text)]));
+        let part = |part, bytes: &Bytes| {
+            let written = Written::of(&write.topic, &write.headers, (part, bytes), &*self.schemas);
+            let written = written.ok().flatten();
+            written.and_then(|written| written.schema.decode(&written.payload).ok()).unwrap_or_else(|| text(bytes))
+        };
         object!({
             "topic": &*write.topic,
-            "key": write.key.as_ref().map(text),
-            "value": write.value.as_ref().map(text),
+            "key": write.key.as_ref().map(|key| part(Part::Key, key)),
+            "value": write.value.as_ref().map(|value| part(Part::Value, value)),
             "headers": headers.collect::<Vec<_>>(),
         })
     }
@@ -340,8 +358,12 @@ pub(super) fn readable(bytes: &[u8], schemas: &dyn Schemas) -> Value {
         let schema = schemas.writer(id).ok().flatten()?;
         schema.decode(payload).ok()
     });
-    decoded.unwrap_or_else(|| match std::str::from_utf8(bytes) {
+    decoded.unwrap_or_else(|| text(bytes))
+}
+
+fn text(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
         Ok(text) => text.into(),
         Err(_) => bytes.escape_ascii().to_string().into(),
-    })
+    }
 }
