@@ -12,8 +12,12 @@ struct Made(TempDir);
 
 impl Made {
     fn new() -> Self {
+        Self::with(&[])
+    }
+
+    fn with(more: &[&str]) -> Self {
         let made = Self(tempfile::tempdir().unwrap());
-        made.ok(&["new", "--app", "shop"]);
+        made.ok(&[&["new", "--app", "shop"], more].concat());
         made
     }
 
@@ -85,6 +89,33 @@ fn a_new_component_passes_its_own_test() {
     }
     // Without `--consumes`, a component takes a topic from outside, not one that another component emits to.
     assert!(fs::read_to_string(made.component("looks-rust").join("component.toml")).unwrap().contains("orders.placed"));
+}
+
+#[test]
+fn a_new_component_of_another_format_passes_its_own_test() {
+    let languages = [("json", &["rust", "javascript", "python", "go"][..]), ("protobuf", &["rust", "javascript"][..])];
+    for (format, languages) in languages {
+        let made = Made::with(&["--format", format]);
+        for language in languages {
+            // Without `--format`, a schema is of the format that the consumed topic has.
+            let more: &[&str] = if *language == "rust" { &["--format", format] } else { &[] };
+            let new = ["new", language, "--lang", language, "--emits", "orders.answered", "--app", "shop"];
+            made.ok(&[&new, more].concat());
+            let folder = made.component(language);
+            match *language {
+                "rust" => assert!(run("cargo", &["test"], &folder).contains("1 passed")),
+                "javascript" => assert!(run("node", &["--test"], &folder).contains("pass 1")),
+                "python" => assert!(run("python3", &["-m", "unittest"], &folder).contains("Ran 1 test")),
+                _ => assert!(run("go", &["test"], &folder).contains("PASS")),
+            }
+        }
+        made.ok(&["build", "javascript", "--app", "shop"]);
+        let ending = if format == "json" { "json" } else { "proto" };
+        let schema = |topic: &str| made.shop().join(format!("contracts/{topic}-value.{ending}"));
+        let [placed, answered] = ["orders.placed", "orders.answered"].map(|topic| fs::read_to_string(schema(topic)));
+        let id = if format == "json" { "\"orderId\"" } else { "string order_id = 1;" };
+        assert!(placed.unwrap().contains(id) && answered.unwrap().contains(id));
+    }
 }
 
 #[test]

@@ -1,34 +1,31 @@
 //! `heddle new`: creates a component that builds and passes its test, or an app for components. It overwrites no files.
 
+mod schemas;
+
+pub(super) use schemas::type_name;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
-use heddle_contract::format::avro::{Node, Schema};
+use heddle_contract::format::extension;
 use heddle_contract::manifest::{App, Manifest};
+use heddle_contract::section::SchemaFormat;
 use heddle_contract::wire::value_subject;
 use heddle_core::explain::Explained;
 
+use self::schemas::{Field, id_field, schema};
 use super::app;
 use crate::build::{self, AppContracts, Language, debezium};
 
 /// The number of partitions of a new topic.
 const PARTITIONS: u32 = 4;
 
-/// The topic of an app that `heddle new --app DIR` creates, and the topic's schema.
+/// The topic of an app that `heddle new --app DIR` creates.
 const TOPIC: &str = "orders.placed";
-const SCHEMA: &str = r#"{
-  "type": "record",
-  "name": "OrderPlaced",
-  "namespace": "com.example",
-  "fields": [
-    { "name": "orderId", "type": "string" },
-    { "name": "customer", "type": "string" },
-    { "name": "amount", "type": "double" }
-  ]
-}
-"#;
+/// The type of its values.
+const TYPE: &str = "OrderPlaced";
 const IGNORED: &str = "# written by `heddle build`\n/components/*/wit/\n/components/*/heddle/\n*.wasm\n\n# written by `heddle run`\n/.heddle/\n\ntarget/\nnode_modules/\n__pycache__/\n";
 
 /// Create a component or an app.
@@ -50,8 +47,12 @@ pub(super) struct New {
     #[arg(long, value_name = "TOPIC", requires = "name")]
     emits: Option<String>,
 
+    /// The format of the schemas that are created; by default that of the consumed topic's schema, or else Avro.
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+
     /// A complete example with its topics and schemas.
-    #[arg(long, value_enum, requires = "name", conflicts_with_all = ["consumes", "emits"])]
+    #[arg(long, value_enum, requires = "name", conflicts_with_all = ["consumes", "emits", "format"])]
     template: Option<Template>,
 }
 
@@ -70,6 +71,26 @@ enum Lang {
     Go,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// Avro.
+    Avro,
+    /// JSON Schema.
+    Json,
+    /// Protobuf.
+    Protobuf,
+}
+
+impl Format {
+    fn of_schemas(self) -> SchemaFormat {
+        match self {
+            Self::Avro => SchemaFormat::Avro,
+            Self::Json => SchemaFormat::Json,
+            Self::Protobuf => SchemaFormat::Protobuf,
+        }
+    }
+}
+
 impl New {
     pub(super) fn run(&self, folder: &Path) -> Result<()> {
         match (&self.name, self.lang) {
@@ -79,7 +100,7 @@ impl New {
                     "run `heddle new --app <folder>` for an app, or `heddle new <component> --lang <language>` for a component"
                 ))
             }
-            _ => new_app(folder),
+            _ => new_app(folder, self.format),
         }
     }
 
@@ -118,7 +139,7 @@ impl New {
         }
         let schemas = match self.template {
             Some(Template::Debezium) => template_schemas(folder, &app),
-            None => missing_schemas(folder, &app, &manifest)?,
+            None => missing_schemas(folder, &app, &manifest, self.format)?,
         };
         write(folder, &schemas)?;
         let compacted = self.template.map_or(&[][..], |Template::Debezium| &debezium::COMPACTED);
@@ -154,7 +175,7 @@ impl New {
     }
 }
 
-fn new_app(folder: &Path) -> Result<()> {
+fn new_app(folder: &Path, format: Option<Format>) -> Result<()> {
     let name =
         std::path::absolute(folder)?.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let text = format!(
@@ -163,8 +184,11 @@ fn new_app(folder: &Path) -> Result<()> {
     );
     // Names are checked before anything is written.
     App::parse(&text, &folder.join("heddle.toml").display().to_string(), &BTreeMap::new())?;
-    let schema = format!("contracts/{}.avsc", value_subject(TOPIC));
-    let files = [("heddle.toml", text), (schema.as_str(), SCHEMA.to_owned()), (".gitignore", IGNORED.to_owned())];
+    let format = format.map_or(SchemaFormat::Avro, Format::of_schemas);
+    let file = format!("contracts/{}.{}", value_subject(TOPIC), extension(format));
+    let fields = [("orderId", Field::Text), ("customer", Field::Text), ("amount", Field::Number)];
+    let schema = schema(format, TYPE, &fields);
+    let files = [("heddle.toml", text), (file.as_str(), schema), (".gitignore", IGNORED.to_owned())];
     write(folder, &files.map(|(name, text)| (name.to_owned(), text)).into())?;
     println!(
         "\ncreated {name}; add a component with `cd {} && heddle new <component> --lang rust|javascript|python|go`",
@@ -177,33 +201,23 @@ fn topic_table(topic: &str) -> String {
     format!("\n[topics.{topic:?}]\npartitions = {PARTITIONS}\n")
 }
 
-/// The first field of a record, if it is a string. Such a field is usually the record's id.
-fn id_field(schema: &Schema) -> Option<String> {
-    match schema.node(schema.root()) {
-        Node::Record(record) => record
-            .fields
-            .first()
-            .filter(|field| matches!(schema.node(field.ty), Node::String { .. }) && field.name != "text")
-            .map(|field| field.name.clone()),
-        _ => None,
-    }
-}
-
 /// Schemas for the component's topics that have none, by path. Each has an id and a text as a starting point.
-fn missing_schemas(folder: &Path, app: &App, manifest: &Manifest) -> Result<BTreeMap<String, String>> {
+fn missing_schemas(
+    folder: &Path,
+    app: &App,
+    manifest: &Manifest,
+    format: Option<Format>,
+) -> Result<BTreeMap<String, String>> {
     let contracts = AppContracts::read(&folder.join(&app.contracts))?;
     let topics = manifest.consumes.keys().chain(manifest.emits.keys());
     let missing = topics.filter(|topic| contracts.get(&value_subject(topic)).is_none());
-    let id = manifest.consumes.keys().find_map(|topic| id_field(contracts.get(&value_subject(topic))?.avro()?));
-    let id = id.map(|name| format!("{{ \"name\": {name:?}, \"type\": \"string\" }}, ")).unwrap_or_default();
+    let consumed = manifest.consumes.keys().find_map(|topic| contracts.get(&value_subject(topic)));
+    let (id, like) = (consumed.and_then(id_field), consumed.map(|schema| schema.format()));
+    let format = format.map(Format::of_schemas).or(like).unwrap_or(SchemaFormat::Avro);
+    let fields = id.iter().map(|id| (id.as_str(), Field::Text)).chain([("text", Field::Text)]).collect::<Vec<_>>();
     let schema = |topic: &String| {
-        let words = topic.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-        let name = words.map(|word| word[..1].to_ascii_uppercase() + &word[1..]).collect::<String>();
-        let path = Path::new(&app.contracts).join(format!("{}.avsc", value_subject(topic)));
-        let text = format!(
-            "{{\n  \"type\": \"record\",\n  \"name\": {name:?},\n  \"namespace\": \"com.example\",\n  \"fields\": [{id}{{ \"name\": \"text\", \"type\": \"string\" }}]\n}}\n"
-        );
-        (path.display().to_string(), text)
+        let file = format!("{}.{}", value_subject(topic), extension(format));
+        (app.contracts.join(file).display().to_string(), schema(format, &type_name(topic), &fields))
     };
     Ok(missing.map(schema).collect())
 }
