@@ -145,6 +145,71 @@ fn two_questions_are_answered_for_people_and_for_programs() {
     assert!(answers[2]["error"].as_str().unwrap().contains("a hexadecimal digit is missing"), "{answers:?}");
 }
 
+#[test]
+fn schemas_of_other_formats_are_compared_too() {
+    let app = App::new();
+    let file = |name: &str, text: &str| {
+        let path = app.0.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let json = |more: &Value| {
+        let schema = json!({"type": "object", "additionalProperties": false, "properties": more});
+        schema.to_string()
+    };
+    let message = |ty: &str| {
+        format!(
+            "syntax = \"proto3\"; import \"shop/money.proto\"; message Order {{ {ty} id = 1; shop.Money total = 2; }}"
+        )
+    };
+    file("shop/money.proto", "syntax = \"proto3\"; package shop; message Money { int64 cents = 1; }");
+    let old = file("old.json", &json(&json!({"n": {"type": "integer"}})));
+    let new = file("new.json", &json(&json!({"n": {"type": "integer"}, "m": {"type": "string"}})));
+    let (before, after) = (file("old.proto", &message("string")), file("new.proto", &message("int32")));
+    let compat = |reader: &str, writer: &str| app.told(&["schema", "compat", "--reader", reader, "--writer", writer]);
+    assert!(compat(&new, &old).contains("compatible: the reader reads everything"), "{}", compat(&new, &old));
+    assert!(compat(&old, &new).contains("incompatible: at "), "{}", compat(&old, &new));
+    assert!(compat(&before, &before).contains("compatible: the reader"), "{}", compat(&before, &before));
+    assert!(compat(&after, &before).contains("incompatible: at "), "{}", compat(&after, &before));
+    assert!(compat(&after, &old).contains("incompatible: at `.`: the writer's schema is JSON, the reader's PROTOBUF"));
+    assert!(compat("missing.json", &old).contains("missing.json"), "{}", compat("missing.json", &old));
+    let question = json!({"schemaType": "JSON", "reader": {"type": "string"}, "writer": {"type": "integer"}});
+    let mut child = app.command(&["schema", "compat", "--jsonl"]);
+    let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    writeln!(child.stdin.take().unwrap(), "{question}\n{}", json!({"schemaType": "XML"})).unwrap();
+    let answers = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    let answers = answers.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect::<Vec<_>>();
+    assert_eq!(answers[0]["compatible"], false, "{answers:?}");
+    assert_eq!(answers[1]["error"], "`schemaType` is none of AVRO, JSON and PROTOBUF");
+}
+
+#[test]
+fn a_schema_is_derived_from_the_records_of_a_topic() {
+    let app = App::new();
+    app.ok(&["topics", "create", "plain.things", "--partitions", "3"]);
+    let infer = || app.run(&["schema", "infer", "plain.things"]);
+    let told = String::from_utf8(infer().stderr).unwrap();
+    assert!(told.contains("there are no values in `plain.things`"), "{told}");
+    let lines = [json!({"a": 1}), json!({"a": 2, "b": [null]}), json!({"$text": "{"}), Value::Null];
+    let lines = lines.map(|line| format!("{line}\n")).concat();
+    let mut produce = app.command(&["produce", "plain.things"]).stdin(Stdio::piped()).spawn().unwrap();
+    produce.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    assert!(produce.wait().unwrap().success());
+    let output = infer();
+    let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    assert!(out.contains("plain.things-value.json") && out.contains("from 2 records"), "{out}{err}");
+    assert!(err.contains("1 record without JSON left out"), "{err}");
+    assert!(err.contains("set wire = \"plain\" in [topics.\"plain.things\"]"), "{err}");
+    let text = std::fs::read_to_string(app.0.path().join("contracts/plain.things-value.json")).unwrap();
+    let schema = serde_json::from_str::<Value>(&text).unwrap();
+    assert_eq!((&schema["title"], &schema["required"]), (&json!("PlainThings"), &json!(["a"])));
+    assert_eq!(schema["properties"], json!({"a": {"type": "integer"}, "b": {"type": "array", "items": {}}}));
+    // What is there may have been corrected.
+    let told = String::from_utf8(infer().stderr).unwrap();
+    assert!(told.contains("exists already") && told.contains("plain.things-value.json"), "{told}");
+}
+
 /// The quickstart's component, built once for all tests.
 fn intake() -> Vec<u8> {
     build::component("examples/quickstart", "intake")

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
-use heddle_contract::format::{Link, json_schema};
+use heddle_contract::format::{Link, avro, json_schema};
 use heddle_contract::section::SchemaFormat;
 
 use super::BuildError;
@@ -56,6 +56,23 @@ pub fn format_of(file: &Path) -> Option<SchemaFormat> {
         "proto" => Some(SchemaFormat::Protobuf),
         _ => None,
     }
+}
+
+/// Reads the schema in a file that belongs to no app, with its imports from the file's folder. A file without a known
+/// ending is Avro.
+///
+/// # Errors
+/// If a file cannot be read, or its schema is not valid.
+pub fn schema_of_file(path: &Path) -> Result<Schema, BuildError> {
+    if matches!(format_of(path), None | Some(SchemaFormat::Avro)) {
+        let text = files::read_text(path).map_err(BuildError::file(path))?;
+        return Ok(avro::parse(&path.display().to_string(), &text)?.into());
+    }
+    let (mut documents, folder) = (Documents::default(), path.parent().unwrap_or(Path::new("")));
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    documents.add(folder, name, &mut vec![])?;
+    let missing = || BuildError::Document { file: name.to_owned(), what: "it has no schema".to_owned() };
+    documents.schemas.remove(name).ok_or_else(missing)
 }
 
 /// Returns true if a file of JSON says that it is a JSON Schema.

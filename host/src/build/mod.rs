@@ -26,7 +26,7 @@ mod unmatched;
 mod world;
 
 pub use contract::{AppContracts, contract_of, world_files};
-pub use documents::{Document, format_of};
+pub use documents::{Document, format_of, schema_of_file};
 pub use rust_target::{Toolchain, detect};
 pub use scaffold::{Language, component as new_component, debezium, manifest as new_manifest};
 pub use unmatched::{Unmatched, unmatched};

@@ -1,4 +1,4 @@
-//! Two questions about Avro: whether one schema reads what another wrote, and which value it reads from given bytes.
+//! Two questions: whether one schema reads what another wrote, and, about Avro, which value it reads from given bytes.
 
 use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,13 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use heddle_contract::format::avro::binary::Reader;
 use heddle_contract::format::avro::resolve::resolve;
-use heddle_contract::format::avro::{Schema, compat, json, parse, read};
+use heddle_contract::format::avro::{self, json, parse, read};
+use heddle_contract::format::{self, Entry, Named, Plan, Schema};
+use heddle_contract::section::SchemaFormat;
 use heddle_core::explain::Explained;
 use serde_json::{Value, json};
 
+use crate::build::schema_of_file;
 use crate::printable::line;
 
 /// Two schemas.
@@ -31,7 +34,8 @@ pub(super) struct Compat {
     #[command(flatten)]
     pair: Pair,
 
-    /// Answer many: objects with `reader` and `writer`, one a line on standard input; an object a line out.
+    /// Answer many: objects with `reader`, `writer` and, for other formats than Avro, `schemaType` (`JSON` or
+    /// `PROTOBUF`), one a line on standard input; an object a line out.
     #[arg(long, conflicts_with_all = ["reader", "writer", "json"])]
     jsonl: bool,
 
@@ -62,13 +66,13 @@ pub(super) struct Resolve {
 impl Compat {
     pub(super) fn run(&self) -> Result<()> {
         if self.jsonl {
-            return lines(|question| match both(question) {
+            return lines(|question| match both_of_format(question) {
                 Ok((reader, writer)) => verdict(&reader, &writer),
                 Err(error) => json!({ "error": error }),
             });
         }
-        let (reader, writer) = self.pair.read()?;
-        let verdict = verdict(&reader, &writer);
+        let [reader, writer] = self.pair.files().map(schema_of_file);
+        let verdict = verdict(&reader?, &writer?);
         if self.json {
             println!("{verdict}");
         } else if verdict["compatible"] == true {
@@ -109,14 +113,20 @@ impl Resolve {
 }
 
 impl Pair {
-    fn read(&self) -> Result<(Schema, Schema)> {
-        let schema = |path: Option<&PathBuf>| {
-            let path = path.map_or(Path::new(""), PathBuf::as_path);
+    /// The files of the reader and the writer.
+    fn files(&self) -> [&Path; 2] {
+        [&self.reader, &self.writer].map(|path| path.as_deref().unwrap_or(Path::new("")))
+    }
+
+    /// Both schemas, which are Avro.
+    fn read(&self) -> Result<(avro::Schema, avro::Schema)> {
+        let schema = |path: &Path| {
             let text = std::fs::read_to_string(path)
                 .with_context(|| Explained::new("the schema cannot be read").at(path.display()))?;
             Ok::<_, anyhow::Error>(parse(&path.display().to_string(), &text)?)
         };
-        Ok((schema(self.reader.as_ref())?, schema(self.writer.as_ref())?))
+        let [reader, writer] = self.files();
+        Ok((schema(reader)?, schema(writer)?))
     }
 }
 
@@ -136,7 +146,26 @@ fn lines(answer: impl Fn(&Value) -> Value) -> Result<()> {
     Ok(())
 }
 
-fn both(question: &Value) -> Result<(Schema, Schema), String> {
+/// Both schemas of a question, in the format that it names.
+fn both_of_format(question: &Value) -> Result<(Schema, Schema), String> {
+    let named = question.get("schemaType").map_or(Some("AVRO"), Value::as_str);
+    let format = named.and_then(|name| name.parse::<Named>().ok());
+    let Named(format) = format.ok_or("`schemaType` is none of AVRO, JSON and PROTOBUF")?;
+    if format == SchemaFormat::Avro {
+        let (reader, writer) = both(question)?;
+        return Ok((reader.into(), writer.into()));
+    }
+    let schema = |key: &str| {
+        let text = match question.get(key).ok_or_else(|| format!("there is no `{key}`"))? {
+            Value::String(text) => text.clone(),
+            value => value.to_string(),
+        };
+        format::parse(&Entry::new(format, text), &[]).map_err(|what| format!("the {key}'s schema: {what}"))
+    };
+    Ok((schema("reader")?, schema("writer")?))
+}
+
+fn both(question: &Value) -> Result<(avro::Schema, avro::Schema), String> {
     let schema = |key: &str| {
         let text = match question.get(key) {
             None => return Err(format!("there is no `{key}`")),
@@ -150,19 +179,22 @@ fn both(question: &Value) -> Result<(Schema, Schema), String> {
 }
 
 fn verdict(reader: &Schema, writer: &Schema) -> Value {
-    let problems = compat::problems(reader, writer);
+    let problems = reader.problems(writer);
+    let rules = if reader.format() == SchemaFormat::Avro { "Avro's" } else { "Confluent's" };
     let message = if !problems.is_empty() {
         problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-    } else if let Some(mismatch) = resolve(writer, reader).mismatches().first() {
+    } else if let Some(problem) = reader.reads(writer).first() {
+        format!("by {rules} rules, but a component cannot read it, {problem}")
+    } else if let Some(mismatch) = Plan::of(writer, reader).mismatches().first() {
         // Avro ignores logical types here, but Heddle refuses to read a decimal with another scale.
-        format!("by Avro's rules, but a component cannot read it, at `{}`: {}", mismatch.path, mismatch.what)
+        format!("by {rules} rules, but a component cannot read it, at `{}`: {}", mismatch.path, mismatch.what)
     } else {
         "the reader reads everything that the writer writes".to_owned()
     };
     json!({"compatible": problems.is_empty(), "message": message})
 }
 
-fn resolved(reader: &Schema, writer: &Schema, bytes: &[u8]) -> Result<Value, String> {
+fn resolved(reader: &avro::Schema, writer: &avro::Schema, bytes: &[u8]) -> Result<Value, String> {
     let plan = resolve(writer, reader);
     let mut input = Reader::new(bytes);
     let value = read::json(&plan, plan.root(), reader, reader.root(), &mut input, 0).map_err(|e| e.to_string())?;

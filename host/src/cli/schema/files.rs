@@ -17,6 +17,9 @@ use crate::printable::line;
 use crate::registry::format::{self, Entry, Reference, Referred, Schema};
 use crate::registry::{Registry, RegistryError, is_subject};
 
+/// The subjects that plain topics would have.
+pub(super) type Plain = BTreeSet<String>;
+
 /// The choice of subjects.
 #[derive(Debug, Args)]
 pub(super) struct Subjects {
@@ -47,8 +50,9 @@ impl Chosen<'_> {
 }
 
 impl Subjects {
-    /// The chosen subjects, each after its imports.
-    fn chosen<'a>(&self, contracts: &'a AppContracts, folder: &Path) -> Result<Vec<Chosen<'a>>> {
+    /// The chosen subjects, each after its imports. Those of plain topics are only chosen by name, because nothing of
+    /// such a topic is in the registry.
+    fn chosen<'a>(&self, contracts: &'a AppContracts, folder: &Path, plain: &Plain) -> Result<Vec<Chosen<'a>>> {
         let documents = contracts.documents();
         let of_avro = contracts.subjects().map(|(subject, schema)| {
             let entry = Entry::new(schema.format(), schema.text());
@@ -62,9 +66,18 @@ impl Subjects {
             referred: contracts.referred(document),
         });
         let named = |name: &str| {
-            if self.subjects.is_empty() { is_subject(name) } else { self.subjects.iter().any(|s| s == name) }
+            if self.subjects.is_empty() {
+                is_subject(name) && !plain.contains(name)
+            } else {
+                self.subjects.iter().any(|subject| subject == name)
+            }
         };
         let mut chosen = of_avro.chain(of_documents).collect::<Vec<_>>();
+        let left_out = chosen.iter().map(|file| file.subject).filter(|subject| plain.contains(*subject));
+        let left_out = left_out.filter(|_| self.subjects.is_empty()).collect::<Vec<_>>().join(", ");
+        if !left_out.is_empty() {
+            eprintln!("left out, because their topics are plain: {}", line(&left_out));
+        }
         // Imports of chosen files are included.
         let along = chosen.iter().filter(|file| named(file.subject)).flat_map(|file| &file.referred);
         let along = along.map(|referred| referred.name.clone()).collect::<BTreeSet<_>>();
@@ -78,7 +91,7 @@ impl Subjects {
                     .hint(format_args!("write it into {missing}.avsc"))
             );
         }
-        if chosen.is_empty() {
+        if chosen.is_empty() && left_out.is_empty() {
             bail!(
                 Explained::new("the app has no subjects")
                     .at(folder.display())
@@ -90,11 +103,11 @@ impl Subjects {
 
     /// Registers the schemas. An Avro schema includes the types of other files; in the other formats, imports are
     /// registered first.
-    pub(super) fn register(&self, folder: &Path, registry: &dyn Registry) -> Result<()> {
+    pub(super) fn register(&self, folder: &Path, registry: &dyn Registry, plain: &Plain) -> Result<()> {
         let contracts = AppContracts::read(folder)?;
         let documents = contracts.documents();
         let mut registered = BTreeMap::new();
-        for Chosen { subject, file, mut entry, imports, .. } in self.chosen(&contracts, folder)? {
+        for Chosen { subject, file, mut entry, imports, .. } in self.chosen(&contracts, folder, plain)? {
             for name in imports {
                 let asked = documents.iter().find(|document| document.file == *name).map(|d| d.subject.clone());
                 let (asked, version) = asked
@@ -125,10 +138,10 @@ impl Subjects {
     }
 
     /// Prints the schemas that the registry would refuse.
-    pub(super) fn check(&self, folder: &Path, registry: &dyn Registry) -> Result<()> {
+    pub(super) fn check(&self, folder: &Path, registry: &dyn Registry, plain: &Plain) -> Result<()> {
         let contracts = AppContracts::read(folder)?;
         let (mut count, mut refused) = (0, 0);
-        for file in self.chosen(&contracts, folder)? {
+        for file in self.chosen(&contracts, folder, plain)? {
             let subject = file.subject;
             let level = registry.level(subject)?;
             let found = would_violate(registry, &file)?;

@@ -3,6 +3,7 @@
 mod ask;
 mod fetch;
 mod files;
+mod infer;
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,9 @@ use clap::{Args, Subcommand};
 use heddle_contract::compat::Level;
 use heddle_contract::format::avro::diff::differences;
 use heddle_contract::format::avro::parse_writer;
+use heddle_contract::manifest::App;
 use heddle_contract::section::SchemaFormat;
+use heddle_contract::wire::{Wire, key_subject, value_subject};
 use heddle_core::explain::Explained;
 use serde_json::json;
 
@@ -45,6 +48,8 @@ enum SchemaCommand {
     },
     /// Write the registry's schemas of topics to `contracts/`, so that components can be built on topics of other apps.
     Fetch(fetch::Fetch),
+    /// Derive a JSON Schema from the records of a topic of plain JSON, as a first draft: writes it to `contracts/`.
+    Infer(infer::Infer),
     /// Print a subject's schema.
     #[command(disable_version_flag = true)]
     Get {
@@ -102,18 +107,19 @@ impl Schema {
             SchemaCommand::Compat(compat) => return compat.run(),
             SchemaCommand::Resolve(resolve) => return resolve.run(),
             SchemaCommand::Lint { files, json } => return files::lint(folder, files, *json),
+            SchemaCommand::Infer(infer) => return infer.run(folder),
             _ => {}
         }
         let app = app::read(folder)?;
         let registry = open::registry(folder, &app, None)?;
-        let registry = registry.as_ref();
+        let (registry, plain) = (registry.as_ref(), plain_subjects(&app));
         match &self.command {
-            SchemaCommand::Register(subjects) => subjects.register(&folder.join(&app.contracts), registry),
-            SchemaCommand::Check(subjects) => subjects.check(&folder.join(&app.contracts), registry),
+            SchemaCommand::Register(subjects) => subjects.register(&folder.join(&app.contracts), registry, &plain),
+            SchemaCommand::Check(subjects) => subjects.check(&folder.join(&app.contracts), registry, &plain),
             SchemaCommand::Fetch(fetch) => fetch.run(&folder.join(&app.contracts), registry),
-            SchemaCommand::Get { subject, version, json } => get(registry, subject, version, *json),
+            SchemaCommand::Get { subject, version, json } => get((registry, &plain), subject, version, *json),
             SchemaCommand::List { json } => list(registry, *json),
-            SchemaCommand::Diff { subject, from, to, json } => diff(registry, subject, *from, *to, *json),
+            SchemaCommand::Diff { subject, from, to, json } => diff((registry, &plain), subject, (*from, *to), *json),
             SchemaCommand::SetLevel { level, subject } => {
                 registry.set_level(subject.as_deref(), *level)?;
                 eprintln!(
@@ -127,9 +133,22 @@ impl Schema {
     }
 }
 
-/// The versions of a subject that must exist.
-fn history(registry: &dyn Registry, subject: &str) -> Result<Vec<Version>> {
+/// The subjects that the app's plain topics would have.
+fn plain_subjects(app: &App) -> files::Plain {
+    let plain = app.topics.iter().filter(|(_, topic)| topic.wire == Wire::Plain);
+    plain.flat_map(|(topic, _)| [value_subject(topic), key_subject(topic)]).collect()
+}
+
+/// The versions of a subject that must exist. One of a plain topic has none, unless it was registered by name.
+fn history((registry, plain): (&dyn Registry, &files::Plain), subject: &str) -> Result<Vec<Version>> {
     let versions = registry.versions(subject)?;
+    if versions.is_empty() && plain.contains(subject) {
+        bail!(
+            Explained::new(format!("`{subject}` has no versions, because its topic is plain"))
+                .at("heddle.toml")
+                .hint("compare two files with `heddle schema compat --reader FILE --writer FILE`")
+        );
+    }
     if versions.is_empty() {
         bail!(
             Explained::new(format!("there is no subject `{subject}`")).at(registry.place()).hint(
@@ -155,12 +174,12 @@ fn pick<'a>(versions: &'a [Version], subject: &str, number: Option<u32>) -> Resu
     })
 }
 
-fn get(registry: &dyn Registry, subject: &str, version: &str, as_json: bool) -> Result<()> {
+fn get(of: (&dyn Registry, &files::Plain), subject: &str, version: &str, as_json: bool) -> Result<()> {
     let number = match version {
         "latest" => None,
         text => Some(text.parse().with_context(|| format!("`{text}` is not a version: write a number, or `latest`"))?),
     };
-    let versions = history(registry, subject)?;
+    let versions = history(of, subject)?;
     let found = pick(&versions, subject, number)?;
     if as_json {
         println!(
@@ -196,8 +215,13 @@ fn list(registry: &dyn Registry, as_json: bool) -> Result<()> {
     Ok(())
 }
 
-fn diff(registry: &dyn Registry, subject: &str, from: u32, to: Option<u32>, as_json: bool) -> Result<()> {
-    let versions = history(registry, subject)?;
+fn diff(
+    of: (&dyn Registry, &files::Plain),
+    subject: &str,
+    (from, to): (u32, Option<u32>),
+    as_json: bool,
+) -> Result<()> {
+    let versions = history(of, subject)?;
     let (old, new) = (pick(&versions, subject, Some(from))?, pick(&versions, subject, to)?);
     for version in [old, new] {
         if version.format != SchemaFormat::Avro {
@@ -206,7 +230,7 @@ fn diff(registry: &dyn Registry, subject: &str, from: u32, to: Option<u32>, as_j
                 Explained::new(format!(
                     "version {number} of `{subject}` is {format}, and only Avro schemas are compared field by field"
                 ))
-                .at(registry.place())
+                .at(of.0.place())
                 .hint(format_args!("run `heddle schema get {subject} --version {number}` to print it"))
             );
         }

@@ -14,6 +14,7 @@ pub mod compat;
 mod error;
 mod flatten;
 pub mod identify;
+pub mod infer;
 mod json;
 mod keywords;
 mod names;
@@ -91,6 +92,12 @@ impl Schema {
     #[must_use]
     pub fn types(&self) -> &Types {
         self.types.get_or_init(|| Types::of(&self.bundled))
+    }
+
+    /// The schema that a reference in it leads to.
+    #[must_use]
+    pub fn target(&self, reference: &str) -> Option<&Value> {
+        follow(&self.bundled, reference)
     }
 
     /// Returns true if values are objects with known names.
