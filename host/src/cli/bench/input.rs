@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use bytes::Bytes;
-use heddle_contract::format::{self, Schema};
+use heddle_contract::format::Schema;
 use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::component::{Consumes, IdSource, KeyType};
 use heddle_contract::section::Contract;
@@ -14,7 +14,7 @@ use heddle_core::event::{Header, NewRecord};
 use heddle_core::explain::Explained;
 use serde_json::Value;
 
-use super::values;
+use super::{json, protobuf, values};
 use crate::log::Log;
 use crate::registry::Registry;
 use crate::registry::publish::Publication;
@@ -135,7 +135,7 @@ impl Input<'_> {
         let value = match (&self.value.schema, line) {
             (_, Some((lines, line))) => self.value.bytes(line).map_err(|why| self.misfit(lines, &why))?,
             (Ok(Some((id_of_schema, schema))), None) => {
-                let value = made(schema, number, id)?;
+                let value = made(self.topic, schema, number, id)?;
                 let by_branch = wire::by_branch(&self.value.records, &value);
                 Some(by_branch.unwrap_or_else(|| framed(*id_of_schema, &value)).into())
             }
@@ -167,7 +167,7 @@ impl Input<'_> {
             return key.map(Some).map_err(|why| self.misfit(lines, &why));
         }
         Ok(Some(match (&self.key, &self.consumes.key) {
-            (Some((id, schema)), _) => framed(*id, &made(schema, number, None)?).into(),
+            (Some((id, schema)), _) => framed(*id, &made(self.topic, schema, number, None)?).into(),
             (None, Some(KeyType::Bytes)) => number.to_be_bytes().to_vec().into(),
             (None, _) => values::text(number).into(),
         }))
@@ -175,13 +175,20 @@ impl Input<'_> {
 }
 
 /// A value made from a schema.
-fn made(schema: &Schema, number: u64, id: Option<&[String]>) -> Result<Vec<u8>> {
-    let avro = schema.avro().with_context(|| {
-        let format = format::title(schema.format());
-        Explained::new(format!("records are made from Avro schemas only, and the topic's schema is {format}"))
-            .hint("name a file of records with --from")
+fn made(topic: &str, schema: &Schema, number: u64, id: Option<&[String]>) -> Result<Vec<u8>> {
+    let value = match schema {
+        Schema::Avro(schema) => return Ok(values::value(schema, number, id)),
+        Schema::JsonSchema(schema) => json::value(schema, number, id),
+        Schema::Protobuf(schema) => schema.root().map_or(Value::Null, |message| protobuf::value(&message, number, id)),
+    };
+    let mut bytes = vec![];
+    // A schema may demand more than is understood here.
+    schema.encode(&value, &mut bytes).map_err(|why| {
+        Explained::new(format!("no values can be made from the schema of `{topic}`: {why}"))
+            .at("the component's contract")
+            .hint("name a file of records with --from, or add `examples` to the schema")
     })?;
-    Ok(values::value(avro, number, id))
+    Ok(bytes)
 }
 
 /// A value in the wire format, with the id of its schema.

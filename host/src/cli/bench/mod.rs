@@ -6,6 +6,8 @@
 //! ```
 
 mod input;
+mod json;
+mod protobuf;
 mod values;
 
 use std::collections::BTreeMap;

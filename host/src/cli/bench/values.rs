@@ -1,4 +1,4 @@
-//! Values of a schema, generated from a number: the same number gives the same value.
+//! Values of an Avro schema, generated from a number: the same number gives the same value.
 //!
 //! There are only a thousand different texts, so that keys repeat. Only the message id differs in every value.
 
@@ -10,9 +10,9 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
 
 /// The number of different texts.
-const TEXTS: u64 = 1_000;
+pub(super) const TEXTS: u64 = 1_000;
 /// The maximum number of items in a list.
-const ITEMS_MAX: u64 = 3;
+pub(super) const ITEMS_MAX: u64 = 3;
 /// The depth from which lists are empty and optional values are absent.
 const DEPTH_MAX: usize = 6;
 /// An arbitrary day, in milliseconds since 1970.
