@@ -1,5 +1,9 @@
 //! Topics whose records name their schemas in front of values, in headers, or not at all.
 
+mod json;
+mod kafka;
+mod npm;
+
 use std::path::PathBuf;
 
 use base64::Engine as _;
@@ -17,9 +21,12 @@ const VALUE_HEADER: &str = "__value_schema_id";
 
 /// An app with one of the guests, on topics with these wires.
 fn app(component: &str, topics: &[(&str, &str)]) -> App {
+    app_on(App::embedded(), component, topics)
+}
+
+fn app_on(mut app: App, component: &str, topics: &[(&str, &str)]) -> App {
     build::built("guests", &[component]);
     let guests = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../guests").canonicalize().unwrap();
-    let mut app = App::embedded();
     app.folder = app.data.path().join("app");
     std::fs::create_dir(&app.folder).unwrap();
     let (component, contracts) = (guests.join("components").join(component), guests.join("contracts"));
