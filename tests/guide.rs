@@ -194,6 +194,7 @@ pages! {
     from_debezium: "from-debezium.md",
     from_spring_kafka: "from-spring-kafka.md",
     observability: "observability.md",
+    plain_json: "plain-json.md",
     reload: "reload.md",
     state: "state.md",
     tables: "tables.md",
