@@ -61,7 +61,7 @@ impl Maker {
             let entry = |number: u64, maker: &mut Self| {
                 let key = match key {
                     Kind::String => text(number),
-                    Kind::Bool => (number % 2 == 0).to_string(),
+                    Kind::Bool => number.is_multiple_of(2).to_string(),
                     _ => number.to_string(),
                 };
                 (key, maker.one(&value, depth + 1, None))

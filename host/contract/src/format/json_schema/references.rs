@@ -188,26 +188,26 @@ impl Index {
     fn add(&mut self, file: &Value, place: &str, uri: String) {
         self.places.entry(uri.clone()).or_insert_with(|| place.to_owned());
         let resource = Resource { uri, place: place.to_owned(), file: place.to_owned() };
-        self.value(file, place.to_owned(), &resource, Walk::of(file), false);
+        self.value(file, place, &resource, Walk::of(file), false);
     }
 
-    fn value(&mut self, value: &Value, place: String, resource: &Resource, walk: Walk, is_named: bool) {
+    fn value(&mut self, value: &Value, place: &str, resource: &Resource, walk: Walk, is_named: bool) {
         match value {
             Value::Array(items) => {
                 for (number, item) in items.iter().enumerate() {
-                    self.value(item, format!("{place}/{number}"), resource, walk, false);
+                    self.value(item, &format!("{place}/{number}"), resource, walk, false);
                 }
             }
             Value::Object(object) if is_named => {
                 for (name, member) in object {
-                    self.value(member, format!("{place}/{}", escaped(name)), resource, walk, false);
+                    self.value(member, &format!("{place}/{}", escaped(name)), resource, walk, false);
                 }
             }
             // A schema within another may be of another draft.
             Value::Object(object) if object.get("$schema").is_some_and(Value::is_string) => {
-                self.schema(object, &place, resource, Walk::of(value));
+                self.schema(object, place, resource, Walk::of(value));
             }
-            Value::Object(object) => self.schema(object, &place, resource, walk),
+            Value::Object(object) => self.schema(object, place, resource, walk),
             _ => {}
         }
     }
@@ -232,7 +232,7 @@ impl Index {
         for (key, member) in object {
             if !VALUES.contains(&key.as_str()) && key != OTHERS {
                 let is_named = NAMED.contains(&key.as_str());
-                self.value(member, format!("{place}/{}", escaped(key)), &resource, walk, is_named);
+                self.value(member, &format!("{place}/{}", escaped(key)), &resource, walk, is_named);
             }
         }
     }
