@@ -350,7 +350,11 @@ fn protobuf_schemas_are_compared() {
             "alternatives of one `oneof`",
         ),
         (file("oneof one { int32 a = 2; int32 b = 3; }"), file("oneof one { int32 a = 2; }"), "may choose this field"),
-        (two("optional int32 a = 1;"), two("optional int32 a = 1; required int32 b = 2;"), "the reader requires it"),
+        (
+            two("optional int32 a = 1;"),
+            two("optional int32 a = 1; required int32 b = 2;"),
+            "the reader requires the field",
+        ),
         (file(""), file("").replace("shop", "store"), "the writer's package is `shop`"),
         (file("") + "message Gone {}", file(""), "at `Gone`"),
     ];
