@@ -46,7 +46,7 @@ fn records_are_read_and_written_on_every_wire() {
         produce(&app, "json.in", &["--key", "id"], &[order("O-1")]).unwrap();
         assert_eq!(counts(&app), [1, 0], "{wire}");
         let receipt = json!({"number": 1, "order": order("O-1")});
-        assert_eq!(values(&app, "json.out"), [receipt.clone()], "{wire}");
+        assert_eq!(values(&app, "json.out"), std::slice::from_ref(&receipt), "{wire}");
         let (input, output) = (records(&app, "json.in").remove(0), records(&app, "json.out").remove(0));
         let (input_value, output_value) = (input.value.as_deref().unwrap(), output.value.as_deref().unwrap());
         let (order, receipt) = (order("O-1").to_string().into_bytes(), receipt.to_string().into_bytes());
@@ -155,7 +155,7 @@ fn produce_uses_the_newest_schema_of_a_topic_without_a_file() {
         let value = record.value.as_deref().unwrap();
         match header(&record) {
             None => {
-                assert_eq!((&value[..5], &value[5..]), (&heddle_contract::wire::prefix(id)[..], &br#"{"n":1}"#[..]))
+                assert_eq!((&value[..5], &value[5..]), (&heddle_contract::wire::prefix(id)[..], &br#"{"n":1}"#[..]));
             }
             Some(_) => assert_eq!((topic, value), ("named", &br#"{"n":1}"#[..])),
         }

@@ -158,7 +158,7 @@ fn references_lead_nowhere_else() {
                 }
             }
         }
-        // Under an identity of its own, a relative reference may lead to another machine.
+        // Under another identity, a relative reference may lead to another machine.
         let text = json!({"$id": "http://127.0.0.1:1/y.json", "properties": {"p": {"$ref": reference}}}).to_string();
         drop(survives(SchemaFormat::Json, &text));
         let text = format!("syntax = \"proto3\"; import \"{}\"; message M {{}}", reference.replace('\\', "\\\\"));

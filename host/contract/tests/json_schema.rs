@@ -365,7 +365,7 @@ fn the_shapes_of_a_schema_are_named() {
 }
 
 #[test]
-fn what_only_other_validators_understand_is_not_checked() {
+fn patterns_of_other_validators_are_not_checked() {
     let fits = |schema: &Schema, value: Value| schema.check(value.to_string().as_bytes()).is_ok();
     let odd = schema(&json!({"title": "A", "description": "B", "type": "object", "properties": {
         "a": {"type": "string", "pattern": "[\\w-.]+(?<=x{1,2})\\Z("}, "b": {"type": "string", "required": true},
@@ -390,7 +390,7 @@ fn what_only_other_validators_understand_is_not_checked() {
 }
 
 #[test]
-fn what_several_schemas_say_of_an_object_is_one_type() {
+fn an_object_of_several_schemas_is_one_type() {
     let base = json!({"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}, "any": {}}});
     let merged = types(json!({"title": "Order", "unevaluatedProperties": false, "required": ["count"],
         "allOf": [{"$ref": "#/$defs/Base"}, {"properties": {"any": {"type": "boolean"}, "id": {"type": "string"}}}],
@@ -415,7 +415,7 @@ fn what_several_schemas_say_of_an_object_is_one_type() {
 }
 
 #[test]
-fn several_definitions_are_one_type_if_a_constant_tells_them_apart() {
+fn several_definitions_are_one_type_if_a_constant_distinguishes_them() {
     let kind =
         |name: &str| json!({"type": "object", "required": ["kind"], "properties": {"kind": {"const": name}, "a": {}}});
     let schema = schema(&json!({"$defs": {"A b": kind("a"), "B": kind("b"), "C": {"type": "object"}}}));
@@ -424,7 +424,7 @@ fn several_definitions_are_one_type_if_a_constant_tells_them_apart() {
     both.check(br#"{"kind": "a"}"#).unwrap();
     both.check(br#"{"kind": "c"}"#).unwrap_err();
     let refused = schema.with_types(&["B", "C"]).unwrap_err();
-    assert_eq!(refused, "nothing tells `B`, `C` apart: each has to require one property with a constant string");
+    assert_eq!(refused, "`B`, `C` cannot be distinguished: each has to require one property with a constant string");
 }
 
 #[test]

@@ -133,7 +133,7 @@ impl AppContracts {
         for schema in own.into_iter().chain(self.documents.schemas()) {
             match schema.with_types(types) {
                 Ok(schema) => return Ok(Some(schema)),
-                // The file has the types, and cannot tell them apart.
+                // The file has the types, but they cannot be distinguished.
                 Err(what) if types.iter().all(|name| schema.with_type(name).is_ok()) => problem = Some(what),
                 Err(_) => {}
             }

@@ -19,7 +19,7 @@ use crate::files;
 use crate::registry::format::{self, Referred, Schema};
 use crate::registry::is_subject;
 
-/// How deep folders of schemas may be within each other.
+/// The maximum depth of folders within the folder of schemas.
 const FOLDERS_MAX: usize = 32;
 
 /// A schema file of a format other than Avro.

@@ -195,8 +195,8 @@ fn refused_record(components: &[Watched]) -> Option<((TopicPartition, Offset), S
     stalls.filter(|stall| stall.cause == Cause::Refused).find_map(|stall| Some((stall.at?, stall.why.what)))
 }
 
-/// Opens the app's registry, and makes durable what is not durable yet. It is left alone if none of the components needs
-/// it.
+/// Opens the app's registry, and makes its schemas durable if they are not yet. Does nothing if no component needs the
+/// registry.
 fn settled_registry(
     folder: &Path,
     app: &App,

@@ -76,7 +76,7 @@ impl Framed {
         }
     }
 
-    /// Writes the values of each branch of a union with a frame of its own.
+    /// Writes the values of each branch of a union with its own frame.
     pub(super) fn by_branches(self, frames: Vec<Frame>) -> Self {
         Self { frames: frames.into(), by_branch: true, ..self }
     }

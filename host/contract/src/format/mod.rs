@@ -392,7 +392,7 @@ impl Schema {
         indexes
     }
 
-    /// Which of several types `value` is of, and where the value of that type begins.
+    /// The number of the type that `value` has, and the place where the value of that type begins.
     #[must_use]
     pub fn branch(&self, value: &[u8]) -> Option<(usize, usize)> {
         match self {

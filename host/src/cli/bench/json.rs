@@ -203,7 +203,7 @@ impl Maker<'_> {
         };
         let least = usize::try_from(length(schema, "minLength").unwrap_or(0)).unwrap_or_default();
         let most = length(schema, "maxLength").and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
-        // The end tells texts apart.
+        // Texts differ at their end.
         let cut = made.chars().count().saturating_sub(most);
         format!("{:x>least$}", made.chars().skip(cut).collect::<String>())
     }

@@ -3,8 +3,8 @@
 
 use super::{Node, NodeId, Schema};
 
-/// How deep the types of a reader's schema may refer to each other: a bound for the stack of all that follows them. A
-/// type that contains itself ends there.
+/// The maximum depth to which types of a reader's schema refer to each other. It bounds the stack of all code that
+/// follows them. A type that contains itself ends there.
 pub(super) const DEPTH_MAX: usize = 500;
 
 /// The length of the longest way to a type that was not met before, each type's parts in their order.
@@ -31,7 +31,7 @@ fn parts(node: &Node) -> Vec<NodeId> {
     }
 }
 
-/// Which types contain each other, directly or by way of others.
+/// The types that contain each other, directly or by way of others.
 pub(super) struct Circles {
     /// The circle of each type.
     of: Vec<usize>,

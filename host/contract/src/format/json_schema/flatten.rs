@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::keywords::{Draft, Object, accepts_all, is_annotation, required};
 
-/// How deep schemas may be merged.
+/// The maximum depth of merged schemas.
 const DEPTH_MAX: usize = 32;
 /// Keywords that are merged.
 const MERGED: [&str; 6] = ["type", "properties", "required", "additionalProperties", "unevaluatedProperties", "allOf"];
@@ -75,13 +75,13 @@ struct Merge<'a> {
     draft: Draft,
 }
 
-/// What is known of an object so far.
+/// The knowledge about an object so far.
 #[derive(Default)]
 struct Merged {
     properties: Map<String, Value>,
     required: Vec<String>,
     says_object: bool,
-    /// Whether one of the schemas lets other members be, so that none is left over.
+    /// True if one of the schemas allows other members.
     is_open: bool,
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 /// From this number of names on, an object whose names all differ is taken for a map.
 const MAP_NAMES_MIN: usize = 20;
 
-/// What is known about the values of one place.
+/// The knowledge about the values of one place.
 #[derive(Clone, Debug, Default)]
 pub struct Inferred {
     has_null: bool,

@@ -179,7 +179,7 @@ impl Schema {
     /// schema. Of several names, the schema whose values are of one of these definitions.
     ///
     /// # Errors
-    /// If there is none, or if nothing tells several apart.
+    /// If there is none, or if several cannot be distinguished.
     pub fn with_types(&self, names: &[impl AsRef<str>]) -> Result<Self, String> {
         let names = names.iter().map(AsRef::as_ref).collect::<Vec<_>>();
         let whole = parsed(&self.text)?;
@@ -215,7 +215,7 @@ impl Schema {
         if names.len() > 1 && !matches!(schema.types().root(), Node::Variant(_)) {
             let names = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
             return Err(format!(
-                "nothing tells {names} apart: each has to require one property with a constant string"
+                "{names} cannot be distinguished: each has to require one property with a constant string"
             ));
         }
         Ok(schema)

@@ -19,7 +19,7 @@ use crate::format::{Link, Referred};
 
 /// The keyword that holds the other schemas. No schema uses a keyword of this name.
 pub(super) const OTHERS: &str = "heddle:referred";
-/// Where files without an identity are, for references.
+/// The base URI of files without an identity.
 const HERE: &str = "contracts:///";
 /// Keywords whose members are schemas under arbitrary names.
 const NAMED: [&str; 6] =
@@ -28,7 +28,7 @@ const NAMED: [&str; 6] =
 const VALUES: [&str; 5] = ["const", "default", "enum", "example", "examples"];
 /// Keywords whose meaning depends on the way that led to a schema. They need the identities.
 const DYNAMIC: [&str; 2] = ["$dynamicRef", "$recursiveRef"];
-/// What a fragment holds as it is.
+/// The characters that a fragment escapes.
 pub(super) const FRAGMENT: AsciiSet = NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -168,7 +168,7 @@ impl Found {
     }
 }
 
-/// What is where in a document.
+/// The identities, anchors and references of a document, with their places.
 #[derive(Debug, Default)]
 struct Index {
     /// The places of identities.
@@ -324,12 +324,12 @@ impl Index {
     }
 }
 
-/// How identities are found in a file.
+/// The way in which identities are found in a file.
 #[derive(Clone, Copy, Debug)]
 struct Walk {
-    /// Whether `id` is one.
+    /// True if `id` is an identity.
     is_legacy: bool,
-    /// Whether those beside a reference do not count.
+    /// True if keywords beside a reference do not count.
     ignores_beside: bool,
 }
 

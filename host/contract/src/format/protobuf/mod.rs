@@ -295,7 +295,7 @@ impl Schema {
         self.indexes.get_or_init(|| self.roots().iter().map(indexes_of).collect())
     }
 
-    /// Which of the messages that values are `value` is of.
+    /// The number of the message that `value` is, among those of the schema.
     #[must_use]
     pub fn case_of(&self, value: &[u8]) -> Option<usize> {
         let found = indexes::read(&mut Reader::new(value)).ok()?;
