@@ -1,26 +1,7 @@
-//! The types of a schema as a graph: how deep they refer to each other, and which of them contain each other. Both take
-//! time in proportion to the schema, and no stack.
+//! The types of a schema as a graph: which of them contain each other. Takes time in proportion to the schema, and no
+//! stack.
 
 use super::{Node, NodeId, Schema};
-
-/// The maximum depth to which types of a reader's schema refer to each other. It bounds the stack of all code that
-/// follows them. A type that contains itself ends there.
-pub(super) const DEPTH_MAX: usize = 500;
-
-/// The length of the longest way to a type that was not met before, each type's parts in their order.
-pub(super) fn depth(schema: &Schema) -> usize {
-    let mut seen = vec![false; schema.nodes.len()];
-    let (mut deepest, mut todo) = (0, vec![(schema.root, 1)]);
-    while let Some((id, depth)) = todo.pop() {
-        if std::mem::replace(&mut seen[id.index()], true) {
-            continue;
-        }
-        deepest = deepest.max(depth);
-        // The first part is taken next.
-        todo.extend(parts(schema.node(id)).into_iter().rev().map(|part| (part, depth + 1)));
-    }
-    deepest
-}
 
 fn parts(node: &Node) -> Vec<NodeId> {
     match node {
@@ -118,19 +99,11 @@ impl<'a> Search<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Circles, depth};
+    use super::Circles;
     use crate::format::avro::{Node, NodeId, Schema, parse};
 
     fn schema(text: &str) -> Schema {
         parse("s", text).unwrap()
-    }
-
-    #[test]
-    fn a_type_that_contains_itself_ends_there() {
-        assert_eq!(depth(&schema("\"int\"")), 1);
-        assert_eq!(depth(&schema(r#"{"type":"array","items":["null",{"type":"map","values":"int"}]}"#)), 4);
-        let list = r#"{"type":"record","name":"L","fields":[{"name":"next","type":["null","L"]}]}"#;
-        assert_eq!(depth(&schema(list)), 3);
     }
 
     #[test]

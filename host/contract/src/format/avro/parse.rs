@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use super::library::{Definition, Meant};
-use super::{Decimal, Enum, Fixed, Library, Name, Node, NodeId, Record, Schema, default, graph, logical};
+use super::{Decimal, Enum, Fixed, Library, Name, Node, NodeId, Record, Schema, default, logical};
 
 /// The maximum nesting of types, which bounds the stack of every traversal.
 const DEPTH_MAX: usize = 200;
@@ -162,10 +162,6 @@ impl<'a> Parser<'a> {
     pub(super) fn finish(mut self, json: &Value) -> Result<Schema, SchemaError> {
         let (root, json) = self.ty(json, "")?;
         let mut schema = Schema { nodes: std::mem::take(&mut self.nodes), root, json: json.to_string() };
-        // A writer's types are only followed along a reader's, or along a value.
-        if !self.is_writer && graph::depth(&schema) > graph::DEPTH_MAX {
-            return self.wrong(format!("types refer to each other more than {} deep", graph::DEPTH_MAX));
-        }
         for (path, ty, value) in std::mem::take(&mut self.defaults) {
             if let Err(what) = default::encode(&schema, ty, &value, &mut Vec::new()) {
                 if self.is_writer {
