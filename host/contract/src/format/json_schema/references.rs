@@ -294,7 +294,8 @@ impl Index {
 
     /// Puts the new references in, and takes identities away: a reference below one would begin there.
     fn apply(&self, mut document: Value, rewritten: Vec<(String, String)>) -> Value {
-        let needs_others = rewritten.iter().any(|(_, target)| target.starts_with(&format!("#/{OTHERS}")));
+        let is_other = |place: &str| place.trim_start_matches('#').starts_with(&format!("/{OTHERS}/"));
+        let needs_others = rewritten.iter().any(|(place, target)| !is_other(place) && is_other(target));
         let mut object_at = |place: &str, change: &mut dyn FnMut(&mut Object)| {
             if let Some(object) = document.pointer_mut(place).and_then(Value::as_object_mut) {
                 change(object);
