@@ -49,7 +49,7 @@ fn survives(format: SchemaFormat, text: &str) -> Result<(), String> {
 
 const LEVELS: usize = 10_000;
 
-/// The records of a chain: their definitions are written out whole, each with all that it leads to.
+/// The records or messages of a chain. Their definitions are written out in full.
 const RECORDS: usize = 2_000;
 
 /// Records, each with a field of the record before it.
@@ -73,8 +73,8 @@ fn fields_of_records_in_a_long_chain_are_an_answer_or_an_error() {
 
 #[test]
 fn messages_in_a_long_chain_are_an_answer_or_an_error() {
-    let messages = (1..LEVELS).map(|n| format!("message M{n} {{ M{} m = 1; }}\n", n + 1)).collect::<String>();
-    let text = format!("syntax = \"proto3\";\npackage p;\n{messages}message M{LEVELS} {{ int32 x = 1; }}\n");
+    let messages = (1..RECORDS).map(|n| format!("message M{n} {{ M{} m = 1; }}\n", n + 1)).collect::<String>();
+    let text = format!("syntax = \"proto3\";\npackage p;\n{messages}message M{RECORDS} {{ int32 x = 1; }}\n");
     drop(survives(SchemaFormat::Protobuf, &text));
 }
 
@@ -127,7 +127,8 @@ fn imports_in_circles_and_long_chains_end() {
     // As many as a registry's client follows.
     let last = file("f999.proto".to_owned(), "syntax = \"proto3\"; message M999 {}".to_owned());
     let chain = (0..999).map(|n| proto(n, n + 1)).chain([last]).collect::<Vec<_>>();
-    drop(parse(SchemaFormat::Protobuf, text, &chain).map(|schema| used(&schema)));
+    let why = parse(SchemaFormat::Protobuf, text, &chain).unwrap_err();
+    assert!(why.contains("more than 100 files import each other in a row"), "{why}");
     let json = |n: usize, to: usize| {
         file(format!("f{n}.json"), json!({"properties": {"p": {"$ref": format!("f{to}.json")}}}).to_string())
     };
@@ -174,7 +175,7 @@ fn references_lead_nowhere_else() {
 
 #[test]
 fn patterns_that_explode_end() {
-    let text = "a".repeat(5_000) + "!";
+    let text = "a".repeat(2_000) + "!";
     for pattern in [
         "^(a+)+$",
         "^(a|a)*$",
@@ -242,7 +243,7 @@ fn values_at_the_borders_of_json_are_not_changed() {
         let error = read(text).unwrap_err();
         assert!(error.contains(why), "{text}: {error}");
     }
-    for deep in ["[".repeat(LEVELS), "{\"a\":".repeat(LEVELS), "[".repeat(101) + &"]".repeat(101)] {
+    for deep in ["[".repeat(LEVELS), "{\"a\":".repeat(LEVELS), "[".repeat(102) + &"]".repeat(102)] {
         let error = read(&deep).unwrap_err();
         assert!(error.contains("deep"), "{error}");
     }

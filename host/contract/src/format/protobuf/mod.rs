@@ -59,6 +59,9 @@ pub struct Schema {
 /// The files that a schema may import.
 struct Files(BTreeMap<String, String>);
 
+/// The maximum number of files that import each other in a row.
+const CHAIN_MAX: usize = 100;
+
 impl FileResolver for Files {
     fn open_file(&self, name: &str) -> Result<File, protox::Error> {
         let text = self.0.get(name).map(String::as_str).or_else(|| known::file(name));
@@ -73,6 +76,9 @@ pub(crate) fn parse(text: &str, referred: &[Referred]) -> Result<Schema, String>
         name = format!("_{name}");
     }
     files.insert(name.clone(), text.to_owned());
+    if files.len() > CHAIN_MAX {
+        source::check_chain(&name, &files, CHAIN_MAX).map_err(|error| told(&error, &name))?;
+    }
     let mut resolver = ChainFileResolver::new();
     resolver.add(Files(files));
     resolver.add(GoogleFileResolver::new());

@@ -1,5 +1,7 @@
 //! Parses the text of files.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use protox::file::File;
 
 /// The maximum nesting of brackets in a file.
@@ -14,6 +16,26 @@ pub(super) fn source(name: &str, text: &str) -> Result<File, protox::Error> {
         return Err(protox::Error::new(format!("brackets are nested more than {NESTING_MAX} deep")));
     }
     File::from_source(name, text).map_err(|error| explained(error, text))
+}
+
+/// Checks how many files import each other in a row, in the order in which protox opens them. It does so by recursion.
+pub(super) fn check_chain(name: &str, files: &BTreeMap<String, String>, max: usize) -> Result<(), protox::Error> {
+    let imports = |name: &str| match files.get(name) {
+        Some(text) => source(name, text).map(|file| file.file_descriptor_proto().dependency.clone().into_iter()),
+        None => Ok(vec![].into_iter()),
+    };
+    let (mut opened, mut chain) = (BTreeSet::from([name.to_owned()]), vec![imports(name)?]);
+    while let Some(left) = chain.last_mut() {
+        match left.next() {
+            None => drop(chain.pop()),
+            Some(import) if opened.insert(import.clone()) => chain.push(imports(&import)?),
+            Some(_) => {}
+        }
+        if chain.len() > max {
+            return Err(protox::Error::new(format!("more than {max} files import each other in a row")));
+        }
+    }
+    Ok(())
 }
 
 /// protox has the same message for the path of an import that is not valid as for the name of a group.
