@@ -168,32 +168,43 @@ impl KnownTopics {
 
     /// Reads the records that other hosts have added. A reader costs a connection, so all records are read only once.
     fn refresh(&self) -> Result<(), LogError> {
-        let mut noted = lock(&self.noted);
-        let end = match self.log.watermarks(&self.topic) {
-            Ok(bounds) => bounds.first().map_or(Offset(0), |bounds| bounds.high),
-            Err(LogError::UnknownTopic(_)) => {
-                *noted = Noted::default();
-                return match self.log.create_topic(&TopicSpec::compacted(self.topic.clone())) {
-                    Ok(()) | Err(LogError::TopicExists(_)) => Ok(()),
-                    Err(error) => Err(error),
-                };
+        loop {
+            let end = match self.log.watermarks(&self.topic) {
+                Ok(bounds) => bounds.first().map_or(Offset(0), |bounds| bounds.high),
+                Err(LogError::UnknownTopic(_)) => return self.create(),
+                Err(error) => return Err(error),
+            };
+            // The log is not called with the lock: it may take any time.
+            let begun = lock(&self.noted).next;
+            if begun == Some(end) {
+                return Ok(());
             }
-            Err(error) => return Err(error),
-        };
-        if noted.next.is_some_and(|next| next > end) {
-            // The topic was created again.
-            *noted = Noted::default();
+            // If the end is lower, the topic was created again.
+            let start = begun.filter(|next| *next <= end).map_or(Start::Beginning, Start::At);
+            let mut records = vec![];
+            let next = read_until(&*self.log, &self.topic, start, end, |record| {
+                records.push(record);
+                true
+            })?;
+            let mut noted = lock(&self.noted);
+            if noted.next == begun {
+                if start == Start::Beginning {
+                    *noted = Noted::default();
+                }
+                records.iter().for_each(|record| noted.apply(record));
+                noted.next = Some(next);
+                return Ok(());
+            }
+            // Another thread has read meanwhile.
         }
-        if noted.next == Some(end) {
-            return Ok(());
+    }
+
+    fn create(&self) -> Result<(), LogError> {
+        *lock(&self.noted) = Noted::default();
+        match self.log.create_topic(&TopicSpec::compacted(self.topic.clone())) {
+            Ok(()) | Err(LogError::TopicExists(_)) => Ok(()),
+            Err(error) => Err(error),
         }
-        let start = noted.next.map_or(Start::Beginning, Start::At);
-        let next = read_until(&*self.log, &self.topic, start, end, |record| {
-            noted.apply(&record);
-            true
-        })?;
-        noted.next = Some(next);
-        Ok(())
     }
 
     /// Adds a record, and reads the topic up to it.
