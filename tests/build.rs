@@ -6,6 +6,8 @@ use std::process::{Command, Output};
 
 use heddle_contract::section;
 
+use crate::support::handmade;
+
 fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -92,14 +94,17 @@ fn own_way(command: &str) -> tempfile::TempDir {
     app
 }
 
-/// Commands that print an empty component, and one with an empty custom section.
-const EMPTY: &str = r"printf '\000asm\015\000\001\000'";
-const MARKED: &str = r"printf '\000asm\015\000\001\000\000\002\001m'";
+/// The body of a handler that succeeds.
+const BODY: &str = "(param i32 i32) (result i32) (i32.const 0)";
+/// An empty custom section of the name `m`.
+const SECTION: [u8; 4] = [0, 2, 1, b'm'];
 
 #[test]
 fn a_build_command_produces_the_component() {
     // Cargo would choose this path for a crate of that name.
-    let app = own_way(&format!("mkdir -p target/release && ( {EMPTY} ) > target/release/own_way.wasm"));
+    let app = own_way("mkdir -p target/release && cp ../../handler.wasm target/release/own_way.wasm");
+    let handler = handmade::parse(&handmade::text(handmade::HANDLER, BODY, "", ""));
+    fs::write(app.path().join("handler.wasm"), &handler).unwrap();
     let left = app.path().join("components/own-way/target/heddle/own-way.wasm");
     built(app.path(), &[]);
     let first = fs::read(&left).unwrap();
@@ -109,14 +114,13 @@ fn a_build_command_produces_the_component() {
     let manifest = app.path().join("components/own-way/component.toml");
     let text = fs::read_to_string(&manifest).unwrap();
     let output = app.path().join("components/own-way/target/release/own_way.wasm");
-    let marked = Command::new("sh").args(["-c", MARKED]).output().unwrap().stdout;
-    fs::write(&output, marked).unwrap();
+    fs::write(&output, [handler.as_slice(), &SECTION].concat()).unwrap();
     let earlier = std::time::SystemTime::UNIX_EPOCH;
     fs::File::options().write(true).open(&output).unwrap().set_modified(earlier).unwrap();
     let build_line = text.lines().find(|line| line.starts_with("build")).unwrap();
     fs::write(&manifest, text.replace(build_line, "build = 'true'")).unwrap();
     built(app.path(), &[]);
-    assert!(fs::read(&left).unwrap().windows(4).any(|window| window == [0, 2, 1, b'm']));
+    assert!(fs::read(&left).unwrap().windows(4).any(|window| window == SECTION));
 }
 
 #[test]

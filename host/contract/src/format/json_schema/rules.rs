@@ -33,7 +33,7 @@ const DRAFT_7: &str = "http://json-schema.org/draft-07/schema#";
 const NEWEST: &str = "https://json-schema.org/draft/2020-12/schema";
 /// Drafts that nothing here reads.
 const TOO_OLD: [&str; 4] = ["draft-00", "draft-01", "draft-02", "draft-03"];
-/// The characters of an explanation that are told.
+/// The characters of an explanation that are shown.
 const CHARS_SHOWN: usize = 300;
 
 /// The compiled rules of a schema.

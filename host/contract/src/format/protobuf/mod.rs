@@ -92,7 +92,10 @@ pub(crate) fn parse(text: &str, referred: &[Referred]) -> Result<Schema, String>
 
 /// Formats an error with its place in the text, on one line.
 fn told(error: &protox::Error, name: &str) -> String {
-    format!("{error:?}").lines().map(str::trim).collect::<Vec<_>>().join(" ").replace(name, "the schema")
+    let detailed = format!("{error:?}");
+    // Only errors of protox have a place; others are quoted.
+    let text = if detailed.starts_with('"') { error.to_string() } else { detailed };
+    text.lines().map(str::trim).collect::<Vec<_>>().join(" ").replace(name, "the schema")
 }
 
 /// The text to store. Some clients send the file's descriptor in base64 instead of its text.
