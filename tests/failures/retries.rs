@@ -12,19 +12,22 @@ use crate::support::app::App;
 
 /// A record that fails at first succeeds without help and does not delay others. The time that it took is reported.
 fn gets_through_when_it_can(app: App) {
-    let app = clinic(app, 2, "attempts = 1\nretry = [\"300ms\", \"300ms\", \"300ms\", \"300ms\", \"60s\", \"60s\"]");
+    let app = clinic(app, 2, "attempts = 1\nretry = [\"300ms\", \"300ms\", \"300ms\", \"300ms\", \"5s\", \"60s\"]");
     let scripts = Scripts::of(&app);
     let (one, other) = (|what| scripts.record(0, "k", what, 0), |what| scripts.record(1, "k", what, 0));
     app.log().append(&[one("needs-open"), one("count"), other("count"), other("needs-open")]).unwrap();
     let host = Host::start(&app);
     until("others go on", || outcomes(&app).len() == 2);
     until("both wait", || status(&app, NAME)["waiting"] == 2);
+    assert!(!told(&app).contains("no parked record is left"), "both are parked");
     append(&app, &scripts, 0, "open");
     append(&app, &scripts, 1, "open");
     let fixed = Instant::now();
     until("they are through", || outcomes(&app).len() == 6);
     println!("from the fix to drained, with retries every 300 ms: {:?}", fixed.elapsed());
     until("it is reported", || told(&app).contains("no parked record is left"));
+    // A commit is visible before it is counted.
+    until("all are counted", || status(&app, NAME)["handled"] == 6);
     let last = status(&app, NAME);
     let count = |name: &str| last[name].as_u64().unwrap();
     assert_eq!((count("in"), count("handled"), count("failed"), count("waiting")), (6, 6, 0, 0));

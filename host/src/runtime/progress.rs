@@ -162,7 +162,8 @@ impl Progress {
         state.now.commits += 1;
         state.now.last_commit = took;
         state.last_active = Instant::now();
-        if batch.again > 0 && batch.handled > 0 {
+        // If more parked records were processed than records failed, one of them succeeded.
+        if batch.again > batch.retried + batch.dead_lettered && batch.handled > 0 {
             state.draining.get_or_insert_with(|| Draining { since: Instant::now(), again: 0 });
         }
         if let Some(draining) = &mut state.draining {
